@@ -1,0 +1,1 @@
+"""NATS: typed commands, durable events, tracing."""

@@ -1,0 +1,1 @@
+"""How recordings and snapshots lie on disk: names, index, hashes."""

@@ -1,0 +1,1 @@
+"""Embedded NATS and MongoDB, simulated cameras, injected faults."""

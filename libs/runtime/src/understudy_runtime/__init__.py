@@ -1,0 +1,1 @@
+"""A process's life: settings, clock, telemetry, retry, shutdown."""

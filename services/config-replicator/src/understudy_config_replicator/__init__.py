@@ -1,0 +1,1 @@
+"""Versioned settings: stage, apply, restore."""

@@ -1,0 +1,1 @@
+"""The ledger of device license keys."""

@@ -1,0 +1,1 @@
+"""Hears heartbeats, weighs evidence, gives verdicts."""

@@ -1,0 +1,1 @@
+"""Runs on each recording and failover server: agent and recorder."""
