@@ -1,1 +1,5 @@
-"""The words of the system: model, commands, events, subjects, errors. No I/O."""
+"""The words of the system: model, settings, commands, events, subjects, errors.
+
+Nothing here does I/O. Every message is a msgspec struct that ignores fields it does not know and has
+defaults for fields that were added later, so that machines of neighbouring versions understand each other.
+"""

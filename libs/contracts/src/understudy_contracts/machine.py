@@ -1,0 +1,143 @@
+"""What an agent says about its machine: the heartbeat carries the whole state, so that nothing hangs on
+a single report."""
+
+from __future__ import annotations
+
+import msgspec
+
+from understudy_contracts.ids import FailoverId, Id
+from understudy_contracts.model import (
+    CameraState,
+    FailoverRange,
+    RecorderState,
+    Role,
+    StorageState,
+)
+
+
+class Unassigned(msgspec.Struct, frozen=True, tag_field="kind", tag="unassigned"):
+    """Joined, but not told yet which server it is."""
+
+
+class OwnCameras(msgspec.Struct, frozen=True, tag_field="kind", tag="own-cameras"):
+    """A recording server that records its own cameras."""
+
+
+class StoodDown(msgspec.Struct, frozen=True, tag_field="kind", tag="stood-down"):
+    """A recording server that another serves for, and that records nothing until it is resumed."""
+
+    failover: FailoverId
+
+
+class Standby(msgspec.Struct, frozen=True, tag_field="kind", tag="standby"):
+    """A failover server that waits (M23: it does nothing else)."""
+
+
+class Serving(msgspec.Struct, frozen=True, tag_field="kind", tag="serving"):
+    """A failover server that stands in for `server`."""
+
+    failover: FailoverId
+    server: Id
+    settings_version: int
+    cameras: list[Id] = []
+    range: FailoverRange = FailoverRange.FULL
+
+
+Duty = Unassigned | OwnCameras | StoodDown | Standby | Serving
+
+
+class Fence(msgspec.Struct, frozen=True, order=True):
+    """The highest (epoch, step) that an agent has accepted (house.md, Epochs)."""
+
+    epoch: int = 0
+    step: int = 0
+
+
+class Storage(msgspec.Struct, frozen=True):
+    state: StorageState = StorageState.NORMAL
+    total_bytes: int = 0
+    free_bytes: int = 0
+    reason: str = ""
+
+
+class Recorder(msgspec.Struct, frozen=True):
+    state: RecorderState = RecorderState.RUNNING
+    restarts: int = 0
+    reason: str = ""
+
+
+class CameraEvidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a server does with one camera. Times are UTC milliseconds, None when it has not happened yet."""
+
+    camera: Id
+    state: CameraState
+    failover: FailoverId | None = None
+    reason: str = ""
+    connected_at: int | None = None
+    first_key_frame_at: int | None = None
+    last_frame_at: int | None = None
+    bytes_written: int = 0
+    frames_written: int = 0
+    reconnects: int = 0
+
+
+class Authority(msgspec.Struct, frozen=True, omit_defaults=True):
+    """By what right the machine records: keys it holds, or a signed permit while handing over."""
+
+    keys: list[str] = []
+    permit_failover: FailoverId | None = None
+    permit_expires_at: int | None = None
+
+
+class PeerSighting(msgspec.Struct, frozen=True):
+    """What this machine saw when it probed a paired machine. `age_ms` is counted by its monotonic clock."""
+
+    machine: Id
+    reachable: bool
+    age_ms: int
+
+
+class RestorationProgress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a recording server has come with bringing one failover's footage home."""
+
+    failover: FailoverId
+    state: str = "running"  # running, done, stopped, failed
+    files_total: int = 0
+    files_verified: int = 0
+    bytes_total: int = 0
+    bytes_copied: int = 0
+    missing: int = 0
+    digest: str = ""
+    reason: str = ""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The whole state of a machine, about once a second and at once after every change.
+
+    `boot` names one life of the agent: a new value means that it was restarted. `sequence` grows within it.
+    """
+
+    machine: Id
+    site: Id
+    boot: str
+    sequence: int
+    sent_at: int
+    version: str = ""
+    server: Id | None = None
+    role: Role | None = None
+    duty: Duty = Unassigned()
+    fence: Fence = Fence()
+    settings_version: int = 0
+    configured: bool = False
+    heartbeat_s: float = 1.0
+    staged: dict[str, int] = {}
+    storage: Storage = Storage()
+    recorder: Recorder = Recorder()
+    cameras: list[CameraEvidence] = []
+    authority: Authority = Authority()
+    peers: list[PeerSighting] = []
+    restorations: list[RestorationProgress] = []
+    address: str = ""
+    maximum_cameras: int = 0
+    disabled: bool = False
+    footage_bytes: int = 0

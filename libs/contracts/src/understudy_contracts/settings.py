@@ -1,0 +1,116 @@
+"""The settings document of a server: everything that its understudy must apply (M11)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from understudy_contracts.ids import Id
+from understudy_contracts.model import FailoverRange, Restoration, Role
+
+Name = Annotated[str, Meta(min_length=1, max_length=120)]
+CameraUrl = Annotated[str, Meta(min_length=1, max_length=2000)]
+Bounded = Annotated[list["Device"], Meta(max_length=2000)]
+
+MINIMUM_TRIGGER_S = 1.0
+MAXIMUM_TRIGGER_S = 3600.0
+TriggerSeconds = Annotated[float, Meta(ge=MINIMUM_TRIGGER_S, le=MAXIMUM_TRIGGER_S)]
+
+
+class CameraSource(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a camera's stream is fetched. The password goes to the camera's servers only."""
+
+    url: CameraUrl
+    username: Annotated[str, Meta(max_length=200)] = ""
+    password: Annotated[str, Meta(max_length=200)] = ""
+    transport: Literal["tcp", "udp"] = "tcp"
+
+    def __repr__(self) -> str:
+        # Structs end up in logs and tracebacks; the password must not (promise P13).
+        return f"CameraSource(url={self.url!r}, username={self.username!r}, password=***)"
+
+
+class Camera(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One IP camera. Its id is global and never reused; it belongs to a server."""
+
+    id: Id
+    name: Name
+    source: CameraSource
+    enabled: bool = True
+    recording: Literal["continuous", "off"] = "continuous"
+
+
+class Device(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Anything else that is replicated as a whole: its owner understands `configuration`, we carry it."""
+
+    id: Id
+    name: Name
+    address: Annotated[str, Meta(max_length=2000)] = ""
+    configuration: dict[str, Any] = {}
+
+
+class ServerSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The settings of one server, replicated to the failover servers that may take it over (M11)."""
+
+    cameras: Annotated[list[Camera], Meta(max_length=2000)] = []
+    io_modules: Bounded = []
+    door_controllers: Bounded = []
+    display_clients: Bounded = []
+    e_maps: Bounded = []
+    action_rules: Bounded = []
+    layouts: Bounded = []
+    notifications: Bounded = []
+    audio_patterns: Bounded = []
+    segment_s: Annotated[int, Meta(ge=2, le=3600)] = 60
+
+
+class VersionedSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Settings of `server` at a version.
+
+    `version` grows by one with each change and is never reused. `failover` is set on the copy that is
+    operated during a failover; edits made there end with it (M14).
+    """
+
+    server: Id
+    server_name: str
+    version: int
+    settings: ServerSettings
+    failover: str | None = None
+
+
+class TriggerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One trigger: whether it is on, and how long its condition must hold, in seconds (M5)."""
+
+    enabled: bool = True
+    after_s: TriggerSeconds = 5.0
+
+
+class StorageTrigger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    enabled: bool = True
+    after_s: TriggerSeconds = 5.0
+    degraded_too: bool = False
+
+
+class FailoverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Triggers, range and restoration of a server; copied into a failover at its start (M5 to M8)."""
+
+    disconnection: TriggerSettings = TriggerSettings()
+    storage: StorageTrigger = StorageTrigger()
+    recorder: TriggerSettings = TriggerSettings()
+    stop_automatically: bool = False
+    settling_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    hold_down_s: Annotated[float, Meta(ge=0, le=86400)] = 300.0
+    range: FailoverRange = FailoverRange.FULL
+    restoration: Restoration = Restoration.RESTORE
+
+
+class MachineConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent must know about itself beyond its cameras; pushed by the config-replicator."""
+
+    server: Id
+    server_name: str
+    role: Role
+    heartbeat_s: Annotated[float, Meta(ge=0.05, le=5)] = 1.0
+    disabled: bool = False
