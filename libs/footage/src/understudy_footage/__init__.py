@@ -1,1 +1,54 @@
 """How recordings and snapshots lie on disk: names, index, hashes."""
+
+from understudy_footage.fragments import Whole, whole_part
+from understudy_footage.index import Part, Recording, Snapshot, parts_of, recordings_of, snapshots_of
+from understudy_footage.layout import FootageRoot, UnsafePath, finish_file, fsync_folder, make_folders
+from understudy_footage.manifest import (
+    Manifest,
+    ManifestEntry,
+    digest_of,
+    files_of,
+    hash_file,
+    manifest_of,
+    manifest_of_entries,
+)
+from understudy_footage.names import (
+    FootagePath,
+    InvalidFootageName,
+    PartName,
+    RecordingName,
+    SnapshotName,
+    day_of,
+)
+from understudy_footage.recovery import Recovered, recover
+
+__all__ = [
+    "FootagePath",
+    "FootageRoot",
+    "InvalidFootageName",
+    "Manifest",
+    "ManifestEntry",
+    "Part",
+    "PartName",
+    "Recording",
+    "RecordingName",
+    "Recovered",
+    "Snapshot",
+    "SnapshotName",
+    "UnsafePath",
+    "Whole",
+    "day_of",
+    "digest_of",
+    "files_of",
+    "finish_file",
+    "fsync_folder",
+    "hash_file",
+    "make_folders",
+    "manifest_of",
+    "manifest_of_entries",
+    "parts_of",
+    "recordings_of",
+    "recover",
+    "snapshots_of",
+    "whole_part",
+]

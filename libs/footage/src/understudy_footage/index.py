@@ -1,0 +1,135 @@
+"""What footage a root holds, told from the names of its files alone. Nothing here ever deletes.
+
+Files that are no footage of ours are passed over, and so are symbolic links.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from understudy_contracts.ids import is_id
+
+from understudy_footage.layout import FootageRoot
+from understudy_footage.names import (
+    FootagePath,
+    InvalidFootageName,
+    PartName,
+    RecordingName,
+    SnapshotName,
+    day_of,
+)
+
+Name = TypeVar("Name", RecordingName, SnapshotName, PartName)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A finished recording on disk. `size` in bytes."""
+
+    camera: str
+    name: RecordingName
+    size: int
+
+    @property
+    def path(self) -> FootagePath:
+        return FootagePath(self.camera, self.name)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot on disk. `size` in bytes."""
+
+    camera: str
+    name: SnapshotName
+    size: int
+
+    @property
+    def path(self) -> FootagePath:
+        return FootagePath(self.camera, self.name)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recording that has not been finished."""
+
+    camera: str
+    name: PartName
+    path: Path
+
+
+def recordings_of(root: FootageRoot) -> dict[str, list[Recording]]:
+    """The finished recordings of each camera, sorted by start.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    index: dict[str, list[Recording]] = {}
+    for camera, day, entry in _files(root.recordings):
+        name = _named(RecordingName, entry)
+        if name is not None and day == day_of(name.start_ms):
+            size = entry.stat(follow_symlinks=False).st_size
+            index.setdefault(camera, []).append(Recording(camera, name, size))
+    for recordings in index.values():
+        recordings.sort(key=lambda found: (found.name.start_ms, found.name.duration_ms, found.name.file_name))
+    return dict(sorted(index.items()))
+
+
+def snapshots_of(root: FootageRoot) -> dict[str, list[Snapshot]]:
+    """The snapshots of each camera, sorted by time.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    index: dict[str, list[Snapshot]] = {}
+    for camera, day, entry in _files(root.snapshots):
+        name = _named(SnapshotName, entry)
+        if name is not None and day == day_of(name.time_ms):
+            size = entry.stat(follow_symlinks=False).st_size
+            index.setdefault(camera, []).append(Snapshot(camera, name, size))
+    for snapshots in index.values():
+        snapshots.sort(key=lambda found: (found.name.time_ms, found.name.file_name))
+    return dict(sorted(index.items()))
+
+
+def parts_of(root: FootageRoot) -> list[Part]:
+    """The unfinished recordings: those being written now, and those that a crash left.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    parts: list[Part] = []
+    for camera, day, entry in _files(root.recordings):
+        name = _named(PartName, entry)
+        if name is not None and day == day_of(name.start_ms):
+            parts.append(Part(camera, name, Path(entry.path)))
+    return sorted(parts, key=lambda part: (part.camera, part.name.start_ms))
+
+
+def _named(kind: type[Name], entry: os.DirEntry[str]) -> Name | None:
+    try:
+        return kind.parse(entry.name)
+    except InvalidFootageName:
+        return None
+
+
+def _files(place: Path) -> Iterator[tuple[str, str, os.DirEntry[str]]]:
+    """Each file two folders below `place`, with the camera and the day whose folders it is in."""
+    for camera in _folders(place):
+        if is_id(camera.name):
+            for day in _folders(Path(camera.path)):
+                with os.scandir(day.path) as entries:
+                    for entry in entries:
+                        if entry.is_file(follow_symlinks=False):
+                            yield camera.name, day.name, entry
+
+
+def _folders(place: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(place) as entries:
+            return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,59 @@
+"""After a crash: what was being written becomes finished recordings, up to their last whole fragment."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy_footage.fragments import Whole, whole_part
+from understudy_footage.index import Part
+from understudy_footage.layout import FootageRoot, finish_file, fsync_folder
+from understudy_footage.names import MAXIMUM_DURATION_MS, RecordingName
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What became of an unfinished file. `path` is None when it held no footage and was removed.
+
+    `kept_bytes` and `cut_bytes` add up to the size that the crash had left.
+    """
+
+    camera: str
+    start_ms: int
+    duration_ms: int
+    path: Path | None
+    kept_bytes: int
+    cut_bytes: int
+
+
+def recover(root: FootageRoot, part: Part) -> Recovered:
+    """Finish one unfinished recording that nobody writes any more.
+
+    It is cut after its last whole fragment and gets its final name; without one whole fragment that holds a
+    frame it is removed, for it holds no footage. Safe to repeat after a crash at any point.
+
+    Raises:
+        OSError: the disk said no; the file is left as it is.
+    """
+    size, whole = _examine(part.path)
+    if whole is None:
+        part.path.unlink()
+        fsync_folder(part.path.parent)
+        return Recovered(part.camera, part.name.start_ms, 0, None, 0, size)
+    if whole.length < size:
+        os.truncate(part.path, whole.length)
+    duration_ms = min(whole.duration_ms, MAXIMUM_DURATION_MS)
+    final = root.recording(part.camera, RecordingName(part.name.start_ms, duration_ms))
+    finish_file(part.path, final)
+    return Recovered(part.camera, part.name.start_ms, duration_ms, final, whole.length, size - whole.length)
+
+
+def _examine(path: Path) -> tuple[int, Whole | None]:
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            return 0, None  # An empty file cannot be mapped.
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            return size, whole_part(view)

@@ -1,0 +1,91 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from understudy_contracts.errors import InvalidId
+from understudy_footage import FootageRoot, RecordingName, UnsafePath, finish_file, make_folders
+
+
+def test_folders_are_named_as_on_the_bus(tmp_path: Path) -> None:
+    root = FootageRoot(tmp_path)
+    assert root.folder("").path == tmp_path
+    assert root.folder("failovers/f-12").path == tmp_path / "failovers" / "f-12"
+    assert root.failover("f-12").recordings == tmp_path / "failovers" / "f-12" / "recordings"
+    with pytest.raises(InvalidId):
+        root.failover("f-12/../..")
+
+
+@pytest.mark.parametrize("name", ["failovers", "failovers/", "failovers/..", "failovers/f-1/..", "x", "/"])
+def test_other_folders_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnsafePath):
+        FootageRoot(tmp_path).folder(name)
+
+
+def test_failovers_are_listed_by_epoch(tmp_path: Path) -> None:
+    root = FootageRoot(tmp_path)
+    assert root.failovers() == []
+    for name in ["f-10", "f-9", "other", "f-0"]:
+        (tmp_path / "failovers" / name).mkdir(parents=True)
+    (tmp_path / "failovers" / "f-3").write_text("a file")
+    assert root.failovers() == ["f-9", "f-10"]
+
+
+@pytest.mark.parametrize(
+    "relative",
+    ["", "/etc/passwd", "..", "a/../b", "a//b", "a/", "./a", "a\0b", "a\\b", "x" * 256, "é" * 128,
+     "a/" * 600 + "a", "\ud800"],
+)  # fmt: skip
+def test_paths_that_leave_or_cannot_be_are_refused(tmp_path: Path, relative: str) -> None:
+    with pytest.raises(UnsafePath) as caught:
+        FootageRoot(tmp_path).join(relative)
+    assert len(caught.value.message) < 400
+
+
+def test_symbolic_links_are_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(outside)
+    root = FootageRoot(tmp_path / "root")
+    for relative in ["link", "link/file"]:
+        with pytest.raises(UnsafePath, match="symbolic link"):
+            root.join(relative)
+
+
+@given(st.text())
+def test_a_joined_path_never_leaves_the_root(relative: str) -> None:
+    root = Path("/nowhere/root")
+    try:
+        path = FootageRoot(root).join(relative)
+    except UnsafePath:
+        return
+    assert Path(os.path.normpath(path)).is_relative_to(root)
+    assert path != root
+
+
+def test_a_finished_file_has_its_content_and_only_its_final_name(tmp_path: Path) -> None:
+    root = FootageRoot(tmp_path)
+    part = root.part("gate", 1770000000123)
+    make_folders(part.parent)
+    part.write_bytes(b"content")
+    final = root.recording("gate", RecordingName(1770000000123, 10))
+    finish_file(part, final)
+    assert final.read_bytes() == b"content"
+    assert not part.exists()
+
+
+def test_a_file_can_be_finished_into_another_folder(tmp_path: Path) -> None:
+    part = tmp_path / "incoming" / "x"
+    make_folders(part.parent)
+    part.write_bytes(b"content")
+    final = tmp_path / "a" / "b" / "c"
+    finish_file(part, final)
+    assert final.read_bytes() == b"content"
+
+
+def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        finish_file(tmp_path / "none", tmp_path / "final")
+    assert not (tmp_path / "final").exists()

@@ -1,0 +1,115 @@
+import io
+import struct
+from pathlib import Path
+
+import av
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from understudy_footage import (
+    FootageRoot,
+    RecordingName,
+    make_folders,
+    parts_of,
+    recordings_of,
+    recover,
+    whole_part,
+)
+
+START = 1770000000123
+
+
+def _frames(content: bytes) -> int:
+    with av.open(io.BytesIO(content)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def _left_behind(tmp_path: Path, content: bytes) -> FootageRoot:
+    root = FootageRoot(tmp_path)
+    part = root.part("gate", START)
+    make_folders(part.parent)
+    part.write_bytes(content)
+    return root
+
+
+def test_a_complete_file_is_whole_to_its_end(mp4: bytes) -> None:
+    whole = whole_part(mp4)
+    assert whole is not None
+    assert (whole.length, whole.frames, whole.duration_ms) == (len(mp4), 20, 800)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_file_cut_at_any_byte_keeps_each_whole_frame(mp4: bytes, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(mp4)))
+    whole = whole_part(mp4[:cut])
+    if whole is None:
+        # No frame can be whole before the header and the first fragment are.
+        first = whole_part(mp4[: cut + 4000])
+        assert first is None or first.length > cut
+        return
+    assert whole.length <= cut
+    assert whole.duration_ms == whole.frames * 40
+    assert _frames(mp4[: whole.length]) == whole.frames
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_corrupt_bytes_never_raise_and_never_lengthen(mp4: bytes, data: st.DataObject) -> None:
+    content = bytearray(mp4)
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, min(len(content) - 1, 3000)))] = data.draw(st.integers(0, 255))
+    whole = whole_part(bytes(content))
+    assert whole is None or (whole.length <= len(content) and whole.frames > 0)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_judged(content: bytes) -> None:
+    whole = whole_part(content)
+    assert whole is None or whole.length <= len(content)
+
+
+def test_zeros_after_a_power_cut_are_cut_off(tmp_path: Path, mp4: bytes) -> None:
+    cut = whole_part(mp4[: len(mp4) // 2])
+    assert cut is not None
+    root = _left_behind(tmp_path, mp4[: cut.length] + bytes(10_000))
+    [part] = parts_of(root)
+    recovered = recover(root, part)
+    assert recovered.kept_bytes == cut.length
+    assert recovered.cut_bytes == 10_000
+
+
+def test_a_large_size_field_beyond_the_end_is_not_followed(mp4: bytes) -> None:
+    whole = whole_part(mp4 + struct.pack(">I4sQ", 1, b"mdat", 2**63))
+    assert whole is not None
+    assert whole.length == len(mp4)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7, 1.0])
+def test_what_was_being_written_becomes_a_recording(tmp_path: Path, mp4: bytes, share: float) -> None:
+    content = mp4[: int(len(mp4) * share)]
+    root = _left_behind(tmp_path, content)
+    [part] = parts_of(root)
+    recovered = recover(root, part)
+    assert recovered.path is not None
+    kept = recovered.path.read_bytes()
+    assert content.startswith(kept)
+    assert _frames(kept) * 40 == recovered.duration_ms > 0
+    assert recovered.kept_bytes + recovered.cut_bytes == len(content)
+    assert parts_of(root) == []
+    assert [found.name for found in recordings_of(root)["gate"]] == [
+        RecordingName(START, recovered.duration_ms)
+    ]
+
+
+@pytest.mark.parametrize("length", [0, 7, 500])
+def test_a_file_without_one_whole_frame_is_removed_and_reported(
+    tmp_path: Path, mp4: bytes, length: int
+) -> None:
+    root = _left_behind(tmp_path, mp4[:length])
+    [part] = parts_of(root)
+    recovered = recover(root, part)
+    assert recovered.path is None
+    assert (recovered.kept_bytes, recovered.cut_bytes) == (0, length)
+    assert parts_of(root) == []
+    assert recordings_of(root) == {}
