@@ -1,0 +1,274 @@
+"""One camera: a thread that connects, reads, writes, and connects again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from threading import Event, Lock, Thread
+
+import msgspec
+from av.packet import Packet
+from av.video.stream import VideoStream
+from understudy_contracts.model import CameraState
+from understudy_footage import FootageRoot
+from understudy_runtime.clock import Clock
+from understudy_runtime.retry import pauses
+
+from understudy_recording_server.recorder.finishing import Finisher
+from understudy_recording_server.recorder.protocol import (
+    CameraChanged,
+    CameraSpec,
+    CameraStatus,
+    CameraStopped,
+    FirstKeyFrame,
+    Report,
+    Trouble,
+)
+from understudy_recording_server.recorder.source import (
+    LONG_PROBE_BYTES,
+    SHORT_PROBE_BYTES,
+    ParametersMissing,
+    Source,
+    SourceProblem,
+    open_source,
+)
+from understudy_recording_server.recorder.timestamps import Timeline
+from understudy_recording_server.recorder.writer import Writer
+
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+STEADY_S = 5.0
+"""A connection that lived this long was a good one: the next attempt comes quickly again."""
+DISK_PAUSE_S = 1.0
+"""After a failed write: how long before a key frame may begin another file."""
+
+
+class Camera:
+    """Runs one camera of one folder from `start` to `stop`.
+
+    Its thread and the caller of `stop` share the open file under a lock that is held for one frame at a time,
+    so that stopping never waits for a camera that has fallen silent.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        spec: CameraSpec,
+        generation: int,
+        *,
+        data: FootageRoot,
+        finisher: Finisher,
+        report: Callable[[Report], None],
+        clock: Clock,
+        segment_s: float,
+        after: Future[None] | None = None,
+    ) -> None:
+        """`after`: what has to be over first, namely the same camera's run with its previous address."""
+        self.folder = folder
+        self.spec = spec
+        self._generation = generation
+        self._data = data
+        self._report = report
+        self._clock = clock
+        self._after = after
+        self._lock = Lock()
+        self._telling = Lock()  # Never held while the disk is waited for.
+        self._stopping = Event()
+        self._writer: Writer | None = None
+        if spec.record:
+            self._writer = Writer(
+                data.folder(folder),
+                spec.id,
+                segment_s,
+                lambda part, duration_ms: finisher.finish(folder, spec.id, part, duration_ms),
+            )
+        self._state = CameraState.CONNECTING
+        self._reason = ""
+        self._last_error = ""
+        self._connected_at: int | None = None
+        self._first_key_frame: FirstKeyFrame | None = None
+        self._last_frame_at: int | None = None
+        self._bytes_received = 0
+        self._bytes_written = 0
+        self._frames = 0
+        self._reconnects = 0
+        self._disk_rests_until = 0.0
+        self._probe_bytes = SHORT_PROBE_BYTES
+        # A daemon: an open() that a camera never answers must not hold up the end of the process.
+        self._thread = Thread(target=self._run, name=f"camera-{spec.id}", daemon=True)
+
+    def start(self) -> None:
+        self._announce()
+        self._thread.start()
+
+    def keep(self, generation: int, segment_s: float) -> None:
+        """Go on untouched as part of a new set."""
+        if self._writer is not None:
+            self._writer.segment_s = segment_s
+        with self._telling:
+            self._generation = generation
+            if self._first_key_frame is not None:
+                self._first_key_frame = msgspec.structs.replace(self._first_key_frame, generation=generation)
+                self._report(self._first_key_frame)
+
+    def stop(self) -> None:
+        """Close the file after the frame being written, wait until it has its final name, and say so."""
+        self._stopping.set()
+        with self._lock:
+            pending: set[Future[None]] = set()
+            if self._writer is not None:
+                self._writer.end()
+                pending = self._writer.pending
+        wait(pending)
+        with self._lock:
+            self._change(CameraState.STOPPED, "")
+        self._report(CameraStopped(self.folder, self.spec.id, self._generation, self._clock.wall_ms()))
+
+    def status(self) -> CameraStatus:
+        """The present state; rates are for the caller. Takes no lock, for it must not wait for a disk."""
+        first = self._first_key_frame
+        return CameraStatus(
+            self.folder,
+            self.spec.id,
+            self._generation,
+            self._state,
+            self._reason,
+            connected_at_ms=self._connected_at,
+            first_key_frame_at_ms=first.at_ms if first else None,
+            last_frame_at_ms=self._last_frame_at,
+            bytes_written=self._bytes_written,
+            frames_written=self._frames,
+            reconnects=self._reconnects,
+            last_error=self._last_error,
+        )
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of video that came from the camera, written or not."""
+        return self._bytes_received
+
+    def _run(self) -> None:
+        if self._after is not None:
+            wait([self._after])
+        attempts = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        while not self._stopping.is_set():
+            began = self._clock.monotonic()
+            try:
+                self._connect()
+            except SourceProblem as problem:
+                self._lost(problem.state, problem.reason)
+            except Exception as error:  # noqa: BLE001
+                # One camera's surprise must not end its recording for good. The text of the error stays out:
+                # it may hold the camera's address with the password.
+                reason = f"unexpected {type(error).__name__} in the recorder"
+                self._report(Trouble(reason, self.folder, self.spec.id))
+                self._lost(CameraState.RECONNECTING, reason)
+            if self._clock.monotonic() - began > STEADY_S:
+                attempts = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+            self._stopping.wait(next(attempts))
+
+    def _connect(self) -> None:
+        try:
+            source = open_source(self.spec, probe_bytes=self._probe_bytes)
+        except ParametersMissing:
+            self._probe_bytes = LONG_PROBE_BYTES
+            raise
+        try:
+            self._read(source)
+        finally:
+            source.close()
+
+    def _read(self, source: Source) -> None:
+        timeline = Timeline(source.tick_s)
+        first = True
+        for packet in source.packets():
+            arrival_s, arrival_ms = self._clock.monotonic(), self._clock.wall_ms()
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                if first:
+                    first = False
+                    self._connected_at = arrival_ms
+                    if self._writer is not None:
+                        self._writer.connected()
+                self._bytes_received += packet.size
+                if self._writer is None:
+                    self._watch(packet, arrival_ms)
+                else:
+                    self._write(self._writer, packet, source, timeline, arrival_s, arrival_ms)
+
+    def _watch(self, packet: Packet[VideoStream], arrival_ms: int) -> None:
+        if self._state is not CameraState.LIVE:
+            if not packet.is_keyframe:
+                return
+            self._change(CameraState.LIVE, "")
+            if self._first_key_frame is None:
+                self._say_first_key_frame(arrival_ms, self._connected_at or arrival_ms, None)
+        self._last_frame_at = arrival_ms
+
+    def _write(
+        self,
+        writer: Writer,
+        packet: Packet[VideoStream],
+        source: Source,
+        timeline: Timeline,
+        arrival_s: float,
+        arrival_ms: int,
+    ) -> None:
+        placed = timeline.place(packet.dts, packet.pts, arrival_s)
+        if writer.segment is None and arrival_s < self._disk_rests_until:
+            return
+        try:
+            written = writer.write(packet, placed, source.stream, source.tick_s, arrival_ms)
+        except OSError as error:
+            self._disk_rests_until = arrival_s + DISK_PAUSE_S
+            writer.end()
+            self._change(CameraState.FAILED, f"cannot write: {error.strerror or type(error).__name__}")
+            return
+        if not written:
+            return
+        self._frames += 1
+        self._bytes_written = writer.bytes_written
+        self._last_frame_at = arrival_ms
+        segment = writer.segment
+        if self._state is not CameraState.RECORDING and segment is not None and segment.has_first_frame:
+            self._change(CameraState.RECORDING, "")
+            if self._first_key_frame is None:
+                file = segment.path.relative_to(self._data.path).as_posix()
+                self._say_first_key_frame(self._clock.wall_ms(), self._connected_at or arrival_ms, file)
+
+    def _lost(self, state: CameraState, reason: str) -> None:
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            if self._writer is not None:
+                self._writer.end()
+            if self._state in {CameraState.RECORDING, CameraState.LIVE, CameraState.FAILED}:
+                self._reconnects += 1
+            self._change(state, reason)
+
+    def _change(self, state: CameraState, reason: str) -> None:
+        if (state, reason) != (self._state, self._reason):
+            self._state, self._reason = state, reason
+            if reason:
+                self._last_error = reason
+            self._announce()
+
+    def _announce(self) -> None:
+        self._report(
+            CameraChanged(
+                self.folder,
+                self.spec.id,
+                self._generation,
+                self._state,
+                self._reason,
+                self._clock.wall_ms(),
+            )
+        )
+
+    def _say_first_key_frame(self, at_ms: int, connected_at_ms: int, file: str | None) -> None:
+        with self._telling:
+            self._first_key_frame = FirstKeyFrame(
+                self.folder, self.spec.id, self._generation, at_ms, connected_at_ms, file
+            )
+            self._report(self._first_key_frame)

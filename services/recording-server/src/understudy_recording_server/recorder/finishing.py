@@ -1,0 +1,65 @@
+"""Gives written files their final names, beside the threads that read cameras: fsync can take long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+
+from understudy_footage import FootageRoot, Part, PartName, RecordingName, finish_file, recover
+from understudy_runtime.retry import pauses
+
+from understudy_recording_server.recorder.protocol import Report, SegmentFinished, Trouble
+from understudy_recording_server.recorder.segments import WrittenPart
+
+_ATTEMPTS = 4
+
+
+class Finisher:
+    """A few threads that fsync and rename for all cameras."""
+
+    def __init__(self, data: FootageRoot, report: Callable[[Report], None], threads: int = 4) -> None:
+        self._data = data
+        self._report = report
+        self._pool = ThreadPoolExecutor(threads, "finisher")
+        self._ending = Event()
+
+    def finish(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> Future[None]:
+        """Finish a file in the background, and report it, or what went wrong. The future never fails."""
+        return self._pool.submit(self._run, folder, camera, part, duration_ms)
+
+    def close(self) -> None:
+        """Wait for all files; do not wait to try again those that failed."""
+        self._ending.set()
+        self._pool.shutdown(wait=True)
+
+    def _run(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> None:
+        waits = pauses(0.2, 2.0)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                finished = self._finish(folder, camera, part, duration_ms)
+            except OSError as error:
+                if attempt < _ATTEMPTS and not self._ending.wait(next(waits)):
+                    continue
+                # It stays as it is: the next start of the recorder recovers it.
+                reason = f"cannot finish {part.path.name}: {error.strerror or error}"
+                self._report(Trouble(reason, folder, camera))
+                return
+            if finished is not None:
+                self._report(finished)
+            return
+
+    def _finish(
+        self, folder: str, camera: str, part: WrittenPart, duration_ms: int
+    ) -> SegmentFinished | None:
+        root = self._data.folder(folder)
+        if part.torn:
+            recovered = recover(root, Part(camera, PartName(part.start_ms), part.path))
+            if recovered.path is None:
+                return None
+            final, size, duration_ms = recovered.path, recovered.kept_bytes, recovered.duration_ms
+        else:
+            final, size = root.recording(camera, RecordingName(part.start_ms, duration_ms)), part.size
+            finish_file(part.path, final)
+        shown = final.relative_to(self._data.path).as_posix()
+        return SegmentFinished(folder, camera, shown, part.start_ms, duration_ms, size)

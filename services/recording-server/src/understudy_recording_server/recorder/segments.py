@@ -1,0 +1,179 @@
+"""One file of one camera while it is written: fragmented MP4, each frame with the kernel at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.packet import Packet
+from av.video.stream import VideoStream
+from understudy_footage import FootageRoot, make_folders
+
+MOVFLAGS = "frag_every_frame+empty_moov+default_base_moof"
+"""`frag_keyframe` would hold a whole group of pictures in memory before it writes (facts.md)."""
+
+_BUFFER_BYTES = 1 << 18
+"""A fragment up to this size is a single write()."""
+
+
+class PartFile:
+    """The unfinished file as PyAV wants it: write-only, unbuffered, not seekable.
+
+    After an error it is `closed`, which keeps PyAV from writing a trailer behind torn data.
+    """
+
+    def __init__(self, path: Path) -> None:
+        make_folders(path.parent)
+        self.path = path
+        self.size = 0
+        self.closed = False
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def write(self, data: bytes) -> int:
+        view = memoryview(data)
+        try:
+            while view:
+                count = os.write(self._descriptor, view)
+                self.size += count
+                view = view[count:]
+        except OSError:
+            self.closed = True
+            raise
+        return len(data)
+
+    def check(self) -> None:
+        """Notice that somebody removed the file under us: the kernel goes on taking data for it.
+
+        Raises:
+            OSError: the file has no name any more.
+        """
+        if os.fstat(self._descriptor).st_nlink == 0:
+            self.closed = True
+            raise FileNotFoundError(errno.ENOENT, "the file was removed while it was written")
+
+    def close(self) -> None:
+        self.closed = True
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class WrittenPart:
+    """A closed file that has not got its final name. `torn` says that it ends in the middle of a frame."""
+
+    path: Path
+    start_ms: int
+    media_ms: int
+    size: int
+    torn: bool
+
+
+class Segment:
+    """A file being written. Not thread-safe: its camera's lock guards it."""
+
+    def __init__(
+        self,
+        root: FootageRoot,
+        camera: str,
+        start_ms: int,
+        template: VideoStream,
+        first_dts: int,
+        tick_s: float,
+    ) -> None:
+        """Create the file and write its header.
+
+        Raises:
+            OSError: the disk said no; nothing is left open.
+        """
+        self.start_ms, self._file = _create(root, camera, start_ms)
+        self.first_dts = first_dts
+        self._tick_s = tick_s
+        self._end_dts = first_dts
+        self._nominal = round(0.04 / tick_s)
+        self._last_dts: int | None = None
+        self._first_frame_end: int | None = None
+        try:
+            self._container = av.open(
+                self._file,
+                "w",
+                format="mp4",
+                options={"movflags": MOVFLAGS, "flush_packets": "1"},
+                buffer_size=_BUFFER_BYTES,
+            )
+            # `opaque` copies the camera's parameters as they are, so that no encoder is looked for.
+            self._stream = self._container.add_stream_from_template(template, opaque=True)
+            self._container.start_encoding()
+        except BaseException:
+            self._file.close()
+            self._file.path.unlink(missing_ok=True)
+            raise
+        self._header = self._file.size
+
+    @property
+    def path(self) -> Path:
+        return self._file.path
+
+    @property
+    def size(self) -> int:
+        """Bytes that the kernel has taken."""
+        return self._file.size
+
+    @property
+    def has_first_frame(self) -> bool:
+        """Whether the first frame has been handed to the kernel as a whole.
+
+        The muxer writes a frame when the next one tells its duration, so this lags by one frame.
+        """
+        return self._first_frame_end is not None and self._file.size >= self._first_frame_end
+
+    def write(self, packet: Packet[VideoStream], dts: int, pts: int) -> None:
+        """Write a frame with these times, in ticks of the connection's timeline.
+
+        Raises:
+            OSError: the disk said no. The file is torn: close it.
+        """
+        if packet.is_keyframe:
+            self._file.check()
+        if self._first_frame_end is None:
+            self._first_frame_end = self._header + packet.size
+        if self._last_dts is not None:
+            self._nominal = dts - self._last_dts
+        self._last_dts = dts
+        duration = packet.duration or self._nominal
+        self._end_dts = dts + duration
+        packet.dts, packet.pts, packet.duration = dts - self.first_dts, pts - self.first_dts, duration
+        packet.stream = self._stream
+        self._container.mux_one(packet)
+
+    def media_s(self, dts: int) -> float:
+        """The time from the first frame to `dts`, in seconds."""
+        return (dts - self.first_dts) * self._tick_s
+
+    def close(self) -> WrittenPart:
+        """Write what is left and close the file. Errors of the disk show as `torn`."""
+        torn = self._file.closed
+        try:
+            self._container.close()
+        except OSError:
+            torn = True
+        finally:
+            self._file.close()
+        media_ms = round(self.media_s(self._end_dts) * 1000)
+        return WrittenPart(self._file.path, self.start_ms, media_ms, self._file.size, torn)
+
+
+def _create(root: FootageRoot, camera: str, start_ms: int) -> tuple[int, PartFile]:
+    """A new file whose start nobody has: two connections may begin in the same millisecond."""
+    while True:
+        try:
+            return start_ms, PartFile(root.part(camera, start_ms))
+        except FileExistsError:
+            start_ms += 1

@@ -1,0 +1,153 @@
+"""One connection to one camera: RTSP by PyAV, video only, packets as they come."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+
+import av
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from understudy_contracts.model import CameraState
+
+from understudy_recording_server.recorder.addresses import (
+    AddressRefused,
+    CameraAddress,
+    allowed,
+    camera_address,
+)
+from understudy_recording_server.recorder.protocol import CameraSpec
+
+OPEN_TIMEOUT_S = 5.0
+STALL_TIMEOUT_S = 5.0
+SHORT_PROBE_BYTES = 32_768
+"""Enough where the session description has the parameter sets; 32 leaves width unknown (facts.md)."""
+LONG_PROBE_BYTES = 5_000_000
+"""For cameras that send the parameter sets only in the stream: a whole group of pictures must fit."""
+
+_PROTOCOLS = "rtsp,rtsps,rtp,srtp,tcp,tls,udp"
+
+
+class SourceProblem(Exception):
+    """The connection cannot be made or has ended. The message is for people and holds no credentials."""
+
+    def __init__(self, reason: str, state: CameraState = CameraState.RECONNECTING) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.state = state
+
+
+class ParametersMissing(SourceProblem):
+    """The short probe did not find the parameter sets; a long one will."""
+
+
+class Source:
+    """An open stream. Close it in the thread that reads it."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, address: CameraAddress) -> None:
+        self._container = container
+        self._address = address
+        self.stream = stream
+
+    @property
+    def tick_s(self) -> float:
+        """The length of a tick of the packets' times, in seconds."""
+        return float(self.stream.time_base) if self.stream.time_base else 1 / 90_000
+
+    def packets(self) -> Iterator[Packet[VideoStream]]:
+        """Packets in the order of arrival.
+
+        Raises:
+            SourceProblem: the stream ended, failed, or nothing came for five seconds.
+        """
+        try:
+            for packet in self._container.demux(self.stream):
+                if packet.size:
+                    yield packet
+        except av.error.ExitError:
+            raise SourceProblem(f"stalled: no frame for {STALL_TIMEOUT_S:.0f} s") from None
+        except (av.error.FFmpegError, OSError) as error:
+            raise _problem(error, self._address) from None
+        raise SourceProblem("the camera ended the stream")
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def open_source(spec: CameraSpec, *, probe_bytes: int = SHORT_PROBE_BYTES) -> Source:
+    """Connect to a camera; takes at most about ten seconds, and the interpreter is free meanwhile.
+
+    Raises:
+        SourceProblem: with the reason in clear words, and whether the camera refused.
+    """
+    try:
+        address = camera_address(spec.url, spec.username, spec.password)
+        url = address.url_at(allowed(_resolve(address)))
+    except AddressRefused as error:
+        raise SourceProblem(error.message, CameraState.REFUSED) from None
+    options = {
+        "rtsp_transport": spec.transport,
+        "allowed_media_types": "video",
+        "protocol_whitelist": _PROTOCOLS,
+        # Not `fflags nobuffer`: it throws the first group of pictures away (facts.md).
+        "analyzeduration": "0",
+        "probesize": str(probe_bytes),
+        "timeout": str(int(STALL_TIMEOUT_S * 1_000_000)),
+    }
+    try:
+        container = av.open(
+            url, "r", format="rtsp", options=options, timeout=(OPEN_TIMEOUT_S, STALL_TIMEOUT_S)
+        )
+    except (av.error.FFmpegError, OSError) as error:
+        # `from None` and no `str(error)`: PyAV's errors carry the URL with the password.
+        raise _problem(error, address) from None
+    stream = next(iter(container.streams.video), None)
+    if stream is None:
+        container.close()
+        raise SourceProblem("the camera sends no video", CameraState.REFUSED)
+    if not stream.codec_context.extradata or not stream.codec_context.width:
+        container.close()
+        raise ParametersMissing("the camera has not sent its video parameters yet")
+    return Source(container, stream, address)
+
+
+def _resolve(address: CameraAddress) -> list[str]:
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise SourceProblem(f"the camera's host {address.host} cannot be resolved") from None
+    return [str(entry[4][0]) for entry in found]
+
+
+_SILENT = f"no answer from {{shown}} within {OPEN_TIMEOUT_S:.0f} s"
+_REFUSALS: list[tuple[type[Exception], str]] = [
+    (av.error.HTTPUnauthorizedError, "the camera refused the user name or password"),
+    (av.error.HTTPForbiddenError, "the camera forbids this user to see the stream"),
+    (av.error.HTTPNotFoundError, "the camera has no stream under this address"),
+    (av.error.HTTPClientError, "the camera refused the request"),
+    (av.error.ConnectionRefusedError, "nothing answers at {shown}: connection refused"),
+]
+_FAILURES: list[tuple[type[Exception], str]] = [
+    (av.error.HTTPServerError, "the camera reported an error of its own"),
+    (av.error.ExitError, _SILENT),
+    (av.error.TimeoutError, _SILENT),
+    (av.error.EOFError, "the camera ended the stream"),
+    (av.error.InvalidDataError, "what {shown} answers is no video stream"),
+]
+
+
+def _problem(error: Exception, address: CameraAddress) -> SourceProblem:
+    for kind, reason in _REFUSALS:
+        if isinstance(error, kind):
+            return SourceProblem(reason.format(shown=address.shown), CameraState.REFUSED)
+    for kind, reason in _FAILURES:
+        if isinstance(error, kind):
+            return SourceProblem(reason.format(shown=address.shown))
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number in errno.errorcode:
+        return SourceProblem(f"the connection to {address.shown} failed: {os.strerror(number)}")
+    return SourceProblem(f"the connection to {address.shown} failed: {type(error).__name__}")

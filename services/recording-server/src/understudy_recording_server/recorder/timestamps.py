@@ -1,0 +1,125 @@
+"""Timestamps that a muxer accepts, and wall-clock times for names of files, out of what cameras send.
+
+Cameras send the first frame without a timestamp, the same one twice, clocks that jump, wrap, or stand still
+(facts.md, Video). Pure: time comes in as arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+JUMP_FORWARD_S = 10.0
+"""A step this much larger than the time that has really passed is a jump."""
+JUMP_BACK_S = 1.0
+"""Steps back up to this are disorder within a stream; larger ones are a jump."""
+STANDSTILL_S = 2.0
+"""After this long without growth the camera's clock stands still, and arrival takes its place."""
+LONGEST_REORDER_S = 10.0
+"""A presentation time further than this from its decoding time is nonsense."""
+
+SLEW = 8
+"""At each cut an eighth of the difference between media time and arrival is taken over."""
+REANCHOR_MS = 2000
+"""From this difference on it is no drift but a jump of one of the clocks."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Times of a frame in ticks of its stream; `jumped` says that a new file should begin at a key frame."""
+
+    dts: int
+    pts: int
+    jumped: bool
+
+
+class Timeline:
+    """Places the frames of one connection on a time that strictly grows.
+
+    `tick_s` is the length of a tick in seconds (1/90000 for most video).
+    """
+
+    def __init__(self, tick_s: float) -> None:
+        self._per_second = 1.0 / tick_s
+        self._last_in: int | None = None
+        self._last_out = -1
+        self._offset = 0
+        self._arrival = 0.0
+        self._grew_at = 0.0
+
+    def place(self, dts: int | None, pts: int | None, arrival_s: float) -> Placed:
+        """Place the next frame, in the order of arrival. `arrival_s` is monotonic."""
+        source = dts if dts is not None else pts
+        if self._last_out < 0:
+            return self._first(source, pts, arrival_s)
+        passed = max(0.0, arrival_s - self._arrival)
+        self._arrival = arrival_s
+        if source is None:
+            return self._after(passed, None, pts, arrival_s)
+        if self._last_in is None:
+            # The first frame came without a timestamp: this one fixes where it was.
+            self._offset = self._last_out + self._ticks(passed) - source
+        elif self._is_jump(source - self._last_in, passed):
+            self._last_in = source
+            return self._jump(source, pts, passed, arrival_s)
+        self._last_in = source
+        out = source + self._offset
+        if out <= self._last_out:
+            standing_s = arrival_s - self._grew_at
+            if standing_s > STANDSTILL_S:
+                return self._jump(source, pts, standing_s, arrival_s)
+            out = self._last_out + 1
+        else:
+            self._grew_at = arrival_s
+        self._last_out = out
+        return Placed(out, self._presented(out, source, pts), jumped=False)
+
+    def _first(self, source: int | None, pts: int | None, arrival_s: float) -> Placed:
+        self._last_in = source
+        self._offset = -source if source is not None else 0
+        self._last_out = 0
+        self._arrival = self._grew_at = arrival_s
+        return Placed(0, self._presented(0, source, pts), jumped=False)
+
+    def _after(self, passed: float, source: int | None, pts: int | None, arrival_s: float) -> Placed:
+        self._last_out += max(1, self._ticks(passed))
+        self._grew_at = arrival_s
+        return Placed(self._last_out, self._presented(self._last_out, source, pts), jumped=False)
+
+    def _jump(self, source: int, pts: int | None, passed: float, arrival_s: float) -> Placed:
+        placed = self._after(passed, source, pts, arrival_s)
+        self._offset = placed.dts - source
+        return Placed(placed.dts, placed.pts, jumped=True)
+
+    def _is_jump(self, step: int, passed: float) -> bool:
+        step_s = step / self._per_second
+        return step_s > passed + JUMP_FORWARD_S or step_s < -JUMP_BACK_S
+
+    def _presented(self, out: int, source: int | None, pts: int | None) -> int:
+        if source is None or pts is None or not 0 <= pts - source <= LONGEST_REORDER_S * self._per_second:
+            return out
+        return out + (pts - source)
+
+    def _ticks(self, seconds: float) -> int:
+        return round(seconds * self._per_second)
+
+
+class FileClock:
+    """Wall-clock starts of successive files: contiguous as long as the frames are, and drifting with neither
+    the camera's clock nor the jitter of arrival."""
+
+    def __init__(self) -> None:
+        self._anchor: tuple[float, int] | None = None
+
+    def start_ms(self, media_s: float, arrival_ms: int) -> tuple[int, bool]:
+        """When a file starts whose first frame has this media time and arrived then, in UTC milliseconds, and
+        whether it follows the previous file without a break of the clock."""
+        if self._anchor is None:
+            self._anchor = (media_s, arrival_ms)
+            return arrival_ms, False
+        media_then, wall_then = self._anchor
+        expected = wall_then + round((media_s - media_then) * 1000)
+        difference = arrival_ms - expected
+        continuous = abs(difference) < REANCHOR_MS
+        start = expected + round(difference / SLEW) if continuous else arrival_ms
+        self._anchor = (media_s, start)
+        return start, continuous
