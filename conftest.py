@@ -1,0 +1,145 @@
+"""Real servers for the tests: one nats-server and one mongod a session, and for each test a prefix of
+subjects, a database and credentials of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from understudy_bus.authority import (
+    GRANT_SIGNERS,
+    AccountSigner,
+    KeyPair,
+    credentials_text,
+    write_authority,
+    write_credentials,
+)
+from understudy_bus.connection import Bus, connect_bus
+from understudy_bus.events import ensure_stream
+from understudy_bus.permissions import OBSERVER, observer_permissions, service_permissions
+from understudy_contracts.model import Service
+from understudy_contracts.subjects import MachineAddress, Subjects
+from understudy_lab.embedded import EmbeddedMongo, EmbeddedNats
+from understudy_runtime.configuration import BusSettings, ControlSettings
+from understudy_store.database import Database, connect_database
+
+_numbers = itertools.count(1)
+
+
+def require_tool(program: str, package: str) -> None:
+    """Skip without a program that Debian's `package` brings; where tools are required, fail."""
+    if shutil.which(program):
+        return
+    if os.environ.get("UNDERSTUDY_REQUIRE_TOOLS") == "1":
+        pytest.fail(f"{program} is missing: apt-get install {package}")
+    pytest.skip(f"needs {program} (apt-get install {package})")
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The keys of the session's bus."""
+    folder = tmp_path_factory.mktemp("authority")
+    write_authority(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterator[EmbeddedNats]:
+    extra = (authority / "nats-authority.conf").read_text()
+    with EmbeddedNats.start(tmp_path_factory.mktemp("nats"), extra_config=extra) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMongo]:
+    with EmbeddedMongo.start(tmp_path_factory.mktemp("mongo")) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Host:
+    """One test's host: settings for each of its processes."""
+
+    subjects: Subjects
+    database: str
+    folder: Path
+    authority: Path
+    nats_url: str
+    mongo_url: str
+
+    @property
+    def account(self) -> AccountSigner:
+        return AccountSigner.from_file(str(self.authority / "account.seed"))
+
+    def settings(self, service: Service) -> ControlSettings:
+        credentials = self.folder / f"{service}.creds"
+        if not credentials.exists():
+            permissions = service_permissions(service, self.subjects)
+            write_credentials(credentials, self.account, str(service), permissions)
+        return ControlSettings(
+            nats_url=self.nats_url,
+            nats_credentials=str(credentials),
+            subject_prefix=self.subjects.prefix,
+            mongo_url=self.mongo_url,
+            database=self.database,
+            signing_key=str(self.authority / f"{service}.key") if service in GRANT_SIGNERS.values() else "",
+        )
+
+    def machine_settings(self, address: MachineAddress) -> BusSettings:
+        credentials = self.folder / f"{address.machine}.creds"
+        user = KeyPair.generate_user()
+        jwt = self.account.machine_jwt(user.public, address, self.subjects)
+        credentials.write_text(credentials_text(jwt, user.seed))
+        return self._bus_settings(credentials)
+
+    def observer_settings(self) -> BusSettings:
+        credentials = self.folder / "observer.creds"
+        write_credentials(credentials, self.account, OBSERVER, observer_permissions(self.subjects))
+        return self._bus_settings(credentials)
+
+    def _bus_settings(self, credentials: Path) -> BusSettings:
+        return BusSettings(
+            nats_url=self.nats_url,
+            nats_credentials=str(credentials),
+            subject_prefix=self.subjects.prefix,
+        )
+
+    def bus(self, service: Service) -> AbstractAsyncContextManager[Bus]:
+        return connect_bus(self.settings(service), str(service))
+
+    def machine_bus(self, address: MachineAddress) -> AbstractAsyncContextManager[Bus]:
+        return connect_bus(self.machine_settings(address), address.machine)
+
+    def observer_bus(self) -> AbstractAsyncContextManager[Bus]:
+        return connect_bus(self.observer_settings(), OBSERVER)
+
+
+@pytest.fixture
+async def host(nats_server: EmbeddedNats, mongod: EmbeddedMongo, authority: Path, tmp_path: Path) -> Host:
+    number = next(_numbers)
+    folder = tmp_path / "host"
+    folder.mkdir()
+    made = Host(
+        subjects=Subjects(f"t{number}"),
+        database=f"test-{number}",
+        folder=folder,
+        authority=authority,
+        nats_url=nats_server.url,
+        mongo_url=mongod.url,
+    )
+    async with made.bus(Service.API_GATEWAY) as bus:
+        await ensure_stream(bus)
+    return made
+
+
+@pytest.fixture
+async def database(host: Host) -> AsyncIterator[Database]:
+    async with connect_database(host.settings(Service.ORCHESTRATOR)) as connected:
+        yield connected
+        await connected.client.drop_database(host.database)

@@ -1,0 +1,219 @@
+"""The connection to MongoDB, and typed collections of documents.
+
+Nothing outside this package imports motor, so that it can be replaced (facts.md, MongoDB).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import structlog
+from motor.motor_asyncio import (
+    AsyncIOMotorClient,
+    AsyncIOMotorClientSession,
+    AsyncIOMotorCollection,
+    AsyncIOMotorDatabase,
+)
+from pymongo import ASCENDING, ReturnDocument
+from pymongo.errors import (
+    ConfigurationError as MongoConfigurationError,
+)
+from pymongo.errors import (
+    ConnectionFailure,
+    DuplicateKeyError,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+from understudy_contracts.errors import ConfigurationError, Conflict, Unavailable
+from understudy_runtime.configuration import ControlSettings
+from understudy_runtime.retry import pauses
+
+D = TypeVar("D", bound=msgspec.Struct)
+R = TypeVar("R")
+
+Session = AsyncIOMotorClientSession
+Filter = Mapping[str, Any]
+
+SERVER_SELECTION_MS = 5000
+
+log = structlog.get_logger()
+
+
+class Database:
+    """One database of the replica set, with majority reads and journaled majority writes (promise P3)."""
+
+    def __init__(self, client: AsyncIOMotorClient[dict[str, Any]], name: str) -> None:
+        self.client = client
+        self.raw: AsyncIOMotorDatabase[dict[str, Any]] = client[name]
+
+    def documents(self, collection: str, kind: type[D], key: str) -> Documents[D]:
+        """The documents of `collection` as structs of `kind`; their field `key` is the `_id`."""
+        return Documents(self.raw[collection], kind, key)
+
+    async def transact(self, work: Callable[[Session], Coroutine[Any, Any, R]]) -> R:
+        """Run `work` in a transaction, again when another one came first; all of it happens or nothing.
+
+        `work` may run several times and must do nothing but reads and writes with its session.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+            Conflict: a unique index refused a document (what it guards is already taken).
+        """
+        try:
+            async with await self.client.start_session() as session:
+                result: R = await session.with_transaction(work)
+                return result
+        except DuplicateKeyError as error:
+            raise Conflict(f"already taken: {_taken(error)}", key=_taken(error)) from None
+        except ConnectionFailure as error:
+            raise Unavailable(f"MongoDB does not answer: {error}") from None
+
+    async def next_number(self, counter: str, session: Session | None = None) -> int:
+        """The next number of a counter, starting at 1; never the same one twice."""
+        document = await self.raw["counters"].find_one_and_update(
+            {"_id": counter},
+            {"$inc": {"value": 1}},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        return int(document["value"])
+
+
+class Documents(Generic[D]):
+    """A collection whose documents are structs."""
+
+    def __init__(self, collection: AsyncIOMotorCollection[dict[str, Any]], kind: type[D], key: str) -> None:
+        self.raw = collection
+        self._kind = kind
+        self._key = key
+
+    async def index(self, *keys: str, unique: bool = False, where: Filter | None = None, name: str) -> None:
+        """Make sure that an index exists; with `unique` and `where` it is a mutex among those documents."""
+        options: dict[str, Any] = {"partialFilterExpression": dict(where)} if where else {}
+        await self.raw.create_index([(key, ASCENDING) for key in keys], unique=unique, name=name, **options)
+
+    async def get(self, key: str, session: Session | None = None) -> D | None:
+        document = await _translated(self.raw.find_one({"_id": key}, session=session))
+        return None if document is None else self._load(document)
+
+    async def find(
+        self,
+        where: Filter | None = None,
+        *,
+        order: Sequence[tuple[str, int]] = (),
+        limit: int = 0,
+        session: Session | None = None,
+    ) -> list[D]:
+        cursor = self.raw.find(dict(where or {}), session=session)
+        if order:
+            cursor = cursor.sort(list(order))
+        if limit:
+            cursor = cursor.limit(limit)
+        return [self._load(document) for document in await _translated(cursor.to_list(length=None))]
+
+    async def count(self, where: Filter | None = None, session: Session | None = None) -> int:
+        return int(await _translated(self.raw.count_documents(dict(where or {}), session=session)))
+
+    async def insert(self, document: D, session: Session | None = None) -> None:
+        """Raises:
+        Conflict: its key, or another that must be unique, is there already.
+        """
+        await _translated(self.raw.insert_one(self._dump(document), session=session))
+
+    async def replace(
+        self,
+        document: D,
+        session: Session | None = None,
+        *,
+        where: Filter | None = None,
+        upsert: bool = False,
+    ) -> bool:
+        """Put `document` in the place of the one with its key; with `where`, only if that one matches.
+
+        Returns whether it was written.
+        """
+        body = self._dump(document)
+        condition = {"_id": body["_id"], **dict(where or {})}
+        result = await _translated(self.raw.replace_one(condition, body, upsert=upsert, session=session))
+        return bool(result.matched_count or result.upserted_id is not None)
+
+    async def delete(self, key: str, session: Session | None = None) -> bool:
+        result = await _translated(self.raw.delete_one({"_id": key}, session=session))
+        return bool(result.deleted_count)
+
+    def _dump(self, document: D) -> dict[str, Any]:
+        body: dict[str, Any] = msgspec.to_builtins(document)
+        body["_id"] = body.pop(self._key)
+        return body
+
+    def _load(self, document: dict[str, Any]) -> D:
+        body = dict(document)
+        body[self._key] = body.pop("_id")
+        return msgspec.convert(body, type=self._kind)
+
+
+async def _translated(work: Awaitable[R]) -> R:
+    """Foreign errors become ours here, at the edge; inside of a transaction the driver must see its own
+    transient ones, which are no ConnectionFailure, to try again."""
+    try:
+        return await work
+    except DuplicateKeyError as error:
+        if error.has_error_label("TransientTransactionError"):
+            raise
+        raise Conflict(f"already taken: {_taken(error)}", key=_taken(error)) from None
+    except ConnectionFailure as error:
+        if error.has_error_label("TransientTransactionError"):
+            raise
+        raise Unavailable(f"MongoDB does not answer: {error}") from None
+
+
+def _taken(error: DuplicateKeyError) -> str:
+    details = error.details or {}
+    return ", ".join(f"{key} {value}" for key, value in dict(details.get("keyValue", {})).items())
+
+
+@asynccontextmanager
+async def connect_database(settings: ControlSettings) -> AsyncIterator[Database]:
+    """Connect, waiting for a server that is not up yet.
+
+    Raises:
+        ConfigurationError: the URL is no MongoDB URL, access is refused, or it is no replica set.
+    """
+    try:
+        client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+            settings.mongo_url,
+            w="majority",
+            journal=True,
+            readConcernLevel="majority",
+            retryWrites=True,
+            serverSelectionTimeoutMS=SERVER_SELECTION_MS,
+            appname="understudy",
+        )
+    except (InvalidURI, MongoConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"UNDERSTUDY_MONGO_URL is not usable: {error}") from None
+    try:
+        await _wait_until_there(client)
+        yield Database(client, settings.database)
+    finally:
+        client.close()
+
+
+async def _wait_until_there(client: AsyncIOMotorClient[dict[str, Any]]) -> None:
+    for pause in pauses():
+        try:
+            hello = await client.admin.command("hello")
+        except OperationFailure as error:
+            raise ConfigurationError(f"MongoDB refuses us: {error.details or error}") from None
+        except PyMongoError as error:
+            log.info("waiting for MongoDB", error=str(error)[:200])
+        else:
+            if "setName" not in hello:
+                raise ConfigurationError("MongoDB must run as a replica set (transactions need one)")
+            return
+        await asyncio.sleep(pause)
