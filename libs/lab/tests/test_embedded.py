@@ -166,6 +166,17 @@ def test_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
         EmbeddedNats.start(tmp_path / "third", port=70_000)
 
 
+def test_ports_are_not_those_of_outgoing_connections(tmp_path: Path) -> None:
+    """Else a reconnecting client could sit on the port while the server is being restarted."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    with (
+        EmbeddedNats.start(tmp_path / "nats") as nats_server,
+        EmbeddedMongo.start(tmp_path / "mongo") as mongo,
+    ):
+        assert not first <= nats_server.port <= last
+        assert not first <= mongo.port <= last
+
+
 def test_folder_in_use_is_one_clear_line(tmp_path: Path) -> None:
     with EmbeddedNats.start(tmp_path), pytest.raises(FolderInUse, match=str(tmp_path)):
         EmbeddedNats.start(tmp_path)

@@ -36,8 +36,12 @@ def read_frames(path: Path) -> list[FrameMark]:
     try:
         # `file:` keeps FFmpeg from taking a name like `concat:...` for an address.
         with av.open(f"file:{path}", "r", format="mp4") as container:
-            for packet in container.demux(container.streams.video[:1]):
-                mark = _mark_of(bytes(packet), _length_size(packet.stream.codec_context.extradata))
+            if not container.streams.video:
+                return frames
+            video = container.streams.video[0]
+            length_size = _length_size(video.codec_context.extradata)
+            for packet in container.demux(video):
+                mark = _mark_of(bytes(packet), length_size)
                 if mark is not None and not packet.is_corrupt:
                     frames.append(FrameMark(*mark, is_key=packet.is_keyframe))
     except (av.error.InvalidDataError, av.error.EOFError):

@@ -12,12 +12,11 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from understudy_lab.embedded.binaries import find_mongod
-from understudy_lab.embedded.errors import ServerDidNotStart
 from understudy_lab.embedded.process import (
     LOOPBACK,
     LeashedProcess,
-    free_port,
     last_log_line,
+    launch_on_free_port,
     log_lines_backwards,
     require_free_port,
     writable_folder,
@@ -25,7 +24,6 @@ from understudy_lab.embedded.process import (
 
 REPLICA_SET = "rs0"
 _READY_WITHIN_S = 30.0
-_PORT_TRIES = 5
 _NOT_YET_INITIALIZED = 94
 
 
@@ -54,7 +52,8 @@ class EmbeddedMongo:
         if port:
             server._launch(port)
         else:
-            server._launch_on_any_port()
+            # mongod cannot tell a port that it chose itself, so one is chosen for it.
+            launch_on_free_port(server._launch)
         return server
 
     @property
@@ -97,17 +96,6 @@ class EmbeddedMongo:
         if self._process is None:
             raise RuntimeError("the server has not been started")
         return self._process
-
-    def _launch_on_any_port(self) -> None:
-        """mongod cannot tell a port that it chose itself, so one is chosen for it; if lost, the next."""
-        for attempt in range(1, _PORT_TRIES + 1):
-            try:
-                self._launch(free_port())
-            except ServerDidNotStart as error:
-                if attempt == _PORT_TRIES or "Address already in use" not in error.message:
-                    raise
-            else:
-                return
 
     def _launch(self, port: int) -> None:
         program = find_mongod()

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from understudy_lab.embedded.binaries import find_nats_server
-from understudy_lab.embedded.process import LOOPBACK, LeashedProcess, require_free_port, writable_folder
+from understudy_lab.embedded.process import (
+    LOOPBACK,
+    LeashedProcess,
+    launch_on_free_port,
+    require_free_port,
+    writable_folder,
+)
 
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 _READY_WITHIN_S = 20.0
@@ -41,8 +47,10 @@ class EmbeddedNats:
         Raises ServerMissing, PortInUse, FolderNotWritable, FolderInUse, ServerDidNotStart.
         """
         server = cls(writable_folder(data_dir), extra_config, monitor)
-        server.port = port
-        server._launch()
+        if port:
+            server._launch(port)
+        else:
+            launch_on_free_port(server._launch)
         return server
 
     @property
@@ -74,7 +82,7 @@ class EmbeddedNats:
         self.stop()
         if extra_config is not None:
             self._extra_config = extra_config
-        self._launch()
+        self._launch(self.port)
 
     def __enter__(self) -> Self:
         return self
@@ -88,12 +96,11 @@ class EmbeddedNats:
             raise RuntimeError("the server has not been started")
         return self._process
 
-    def _launch(self) -> None:
+    def _launch(self, port: int) -> None:
         program = find_nats_server()
-        if self.port:
-            require_free_port("nats-server", self.port)
+        require_free_port("nats-server", port)
         config = self.data_dir / "nats-server.conf"
-        config.write_text(self._config())
+        config.write_text(self._config(port))
         config.chmod(0o600)  # the extra text may name credentials
         for stale in self.data_dir.glob("*.ports"):
             stale.unlink()
@@ -101,17 +108,18 @@ class EmbeddedNats:
         process = LeashedProcess.start("nats-server", command, self.data_dir, self.log)
         self._process = process
         ports_file = self.data_dir / f"{program.name}_{process.pid}.ports"
-        self.port, monitor_port = process.wait_until(lambda: _read_ports(ports_file), _READY_WITHIN_S)
-        if monitor_port is not None:
+        monitor_port = process.wait_until(lambda: _read_monitor_port(ports_file), _READY_WITHIN_S)
+        if monitor_port:
             self._monitor_port = monitor_port
             self.monitor_url = f"http://{LOOPBACK}:{monitor_port}"
-        process.wait_until(lambda: _greets(self.port), _READY_WITHIN_S)
+        process.wait_until(lambda: _greets(port), _READY_WITHIN_S)
+        self.port = port
 
-    def _config(self) -> str:
+    def _config(self, port: int) -> str:
         store = json.dumps(str(self.data_dir / "jetstream"))
         lines = [
             "server_name: understudy",
-            f"listen: {json.dumps(f'{LOOPBACK}:{self.port or -1}')}",
+            f"listen: {json.dumps(f'{LOOPBACK}:{port}')}",
             f"max_payload: {MAX_PAYLOAD_BYTES}",
             # JetStream acknowledges before fsync by default; promise P3 needs the disk to have it.
             f"jetstream {{ store_dir: {store}, sync_interval: always }}",
@@ -121,18 +129,14 @@ class EmbeddedNats:
         return "\n".join([*lines, self._extra_config, ""])
 
 
-def _read_ports(file: Path) -> tuple[int, int | None] | None:
-    """Client port and monitoring port, as the server wrote them; None while the file is not there or half."""
+def _read_monitor_port(file: Path) -> int | None:
+    """The monitoring port (0 for none) as the server wrote it; None while the file is not there or half."""
     try:
         ports = json.loads(file.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    monitoring = ports.get("monitoring") or []
-    return _port_of(ports["nats"][0]), _port_of(monitoring[0]) if monitoring else None
-
-
-def _port_of(url: str) -> int:
-    return int(url.rpartition(":")[2])
+    monitoring = ports.get("monitoring") or [":0"]
+    return int(monitoring[0].rpartition(":")[2])
 
 
 def _greets(port: int) -> bool | None:

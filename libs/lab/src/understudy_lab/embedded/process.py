@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ LastWords = Callable[[Path], str]
 
 LOOPBACK = "127.0.0.1"
 _POLL_S = 0.02
+_PORT_TRIES = 5
 _LOG_TAIL_BYTES = 64 * 1024
 
 
@@ -138,12 +140,40 @@ def require_free_port(name: str, port: int) -> None:
             ) from error
 
 
-def free_port() -> int:
-    """A port that is free now. Somebody may take it before it is used: be ready to try again."""
+def launch_on_free_port(launch: Callable[[int], None]) -> None:
+    """Call `launch` with a port that is free; if somebody else was quicker, with the next one.
+
+    The port lies outside the range from which the system takes ports for outgoing connections, so it is still
+    free when the server is restarted, however many clients connect and reconnect meanwhile.
+    Raises what `launch` raises, ServerDidNotStart and PortInUse only after several tries.
+    """
+    for attempt in range(1, _PORT_TRIES + 1):
+        try:
+            launch(_free_port())
+        except (ServerDidNotStart, PortInUse) as error:
+            if attempt == _PORT_TRIES or "address already in use" not in error.message.lower():
+                raise
+        else:
+            return
+
+
+def _free_port() -> int:
+    try:
+        outgoing_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        outgoing_from = 32768
+    lowest = max(1024, outgoing_from - 12_000)
+    # Random, so that servers that start at the same time do not all try the same port first.
+    for port in random.sample(
+        range(lowest, max(lowest, outgoing_from)), k=min(100, max(0, outgoing_from - lowest))
+    ):
+        with contextlib.suppress(PortInUse):
+            require_free_port("it", port)
+            return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        any_port: int = probe.getsockname()[1]
+        return any_port
 
 
 def last_log_line(log: Path) -> str:
