@@ -47,6 +47,7 @@ KNOWN_KEYS: Final = frozenset(
         "url",
         "token",
         "service",
+        "supervised",
     }
 )
 
