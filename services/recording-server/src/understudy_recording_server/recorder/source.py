@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 import av
@@ -29,6 +30,7 @@ SHORT_PROBE_BYTES = 32_768
 LONG_PROBE_BYTES = 5_000_000
 """For cameras that send the parameter sets only in the stream: a whole group of pictures must fit."""
 
+_STALLED = f"stalled: no frame for {STALL_TIMEOUT_S:.0f} s"
 _PROTOCOLS = "rtsp,rtsps,rtp,srtp,tcp,tls,udp"
 
 
@@ -64,12 +66,17 @@ class Source:
         Raises:
             SourceProblem: the stream ended, failed, or nothing came for five seconds.
         """
+        last = time.monotonic()
         try:
             for packet in self._container.demux(self.stream):
+                silent_s, last = time.monotonic() - last, time.monotonic()
                 if packet.size:
                     yield packet
+                if silent_s >= STALL_TIMEOUT_S:
+                    # The demuxer answers the first time-out with the frame that its parser held back.
+                    raise SourceProblem(_STALLED)
         except av.error.ExitError:
-            raise SourceProblem(f"stalled: no frame for {STALL_TIMEOUT_S:.0f} s") from None
+            raise SourceProblem(_STALLED) from None
         except (av.error.FFmpegError, OSError) as error:
             raise _problem(error, self._address) from None
         raise SourceProblem("the camera ended the stream")
@@ -94,15 +101,21 @@ def open_source(spec: CameraSpec, *, probe_bytes: int = SHORT_PROBE_BYTES) -> So
         "allowed_media_types": "video",
         "protocol_whitelist": _PROTOCOLS,
         # Not `fflags nobuffer`: it throws the first group of pictures away (facts.md).
-        "analyzeduration": "0",
+        # 0 would mean FFmpeg's own 5 s, so that only `probesize` ended it: 1.3 s at 200 kbit/s.
+        "analyzeduration": "1" if probe_bytes == SHORT_PROBE_BYTES else "5000000",
         "probesize": str(probe_bytes),
-        "timeout": str(int(STALL_TIMEOUT_S * 1_000_000)),
+        # Of the socket alone, and only the second to fire: its error would say "invalid data".
+        "timeout": str(int((STALL_TIMEOUT_S + 1) * 1_000_000)),
     }
+    began = time.monotonic()
     try:
         container = av.open(
             url, "r", format="rtsp", options=options, timeout=(OPEN_TIMEOUT_S, STALL_TIMEOUT_S)
         )
     except (av.error.FFmpegError, OSError) as error:
+        if time.monotonic() - began >= OPEN_TIMEOUT_S:
+            # Interrupted in the middle of a request, the demuxer may call the answer invalid.
+            raise SourceProblem(_SILENT.format(shown=address.shown)) from None
         # `from None` and no `str(error)`: PyAV's errors carry the URL with the password.
         raise _problem(error, address) from None
     stream = next(iter(container.streams.video), None)
