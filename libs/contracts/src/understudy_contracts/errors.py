@@ -57,6 +57,12 @@ class Conflict(UnderstudyError):
     code = "conflict"
 
 
+class ConfirmationRequired(UnderstudyError):
+    """It would destroy or interrupt something: say so, and ask again with a confirmation (M16)."""
+
+    code = "confirmation-required"
+
+
 class StaleEpoch(UnderstudyError):
     """A command older than one this agent has already seen (promise P2)."""
 

@@ -61,6 +61,8 @@ class Failover(msgspec.Struct, frozen=True, omit_defaults=True):
     """The one document of a failover; the orchestrator alone writes it.
 
     `revision` grows with each write and fences writers; `original` is `away` or `back`;
+    `steps_before_phase` is the number of the last step before the present phase;
+    `predecessor` is the failover whose failover server was lost and that this one goes on for;
     `waiting_for` names what the failover waits for, whenever it cannot go on (promise P4).
     """
 
@@ -85,12 +87,14 @@ class Failover(msgspec.Struct, frozen=True, omit_defaults=True):
     cameras: list[CameraTakeover] = []
     keys: list[str] = []
     steps: list[StepRecord] = []
+    steps_before_phase: int = 0
     phases: list[PhaseEntry] = []
     stop_requested: bool = False
     stop_requested_by: str = ""
     stop_confirmed: bool = False
     stop_restoration_requested: bool = False
     restoration: RestorationSummary | None = None
+    predecessor: FailoverId | None = None
     waiting_for: str = ""
     rejected: dict[str, str] = {}
     outcome: Outcome | None = None

@@ -1,0 +1,169 @@
+"""Joins the monitor's parts: hears, looks, writes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from functools import partial
+
+import msgspec
+import structlog
+from pymongo.errors import PyMongoError
+from understudy_bus.connection import Bus, connect_bus
+from understudy_bus.events import ensure_stream, publish_event
+from understudy_bus.serving import VerbHandlers, serve_verbs
+from understudy_contracts.errors import UnderstudyError
+from understudy_contracts.events import Event, FailoverChanged
+from understudy_contracts.machine import Heartbeat
+from understudy_contracts.model import Service
+from understudy_contracts.subjects import MachineAddress
+from understudy_contracts.verbs import (
+    READ_STATUSES,
+    READ_VERDICTS,
+    ReadStatuses,
+    ReadVerdicts,
+    Statuses,
+    Verdicts,
+)
+from understudy_runtime.clock import SystemClock
+from understudy_runtime.configuration import ControlSettings
+from understudy_store.collections import failovers, read_defaults, servers
+from understudy_store.database import Database, connect_database
+from understudy_store.outbox import Outbox
+
+from understudy_monitor.records import Records
+from understudy_monitor.watch import Watch
+
+LOOK_EVERY_S = 0.1
+READ_EVERY_S = 2.0
+LAST_SEEN_EVERY_S = 10.0
+
+log = structlog.get_logger()
+
+
+class Monitor:
+    """The loops around the watch."""
+
+    def __init__(self, database: Database, bus: Bus, watch: Watch, records: Records) -> None:
+        self._database = database
+        self._bus = bus
+        self._watch = watch
+        self._records = records
+        self._look = asyncio.Event()
+        self._read = asyncio.Event()
+
+    async def listen(self) -> None:
+        """Hear machines, and wake up for what changes in the database."""
+        prefix = self._bus.subjects.prefix
+        await self._bus.hear(self._bus.subjects.all_heartbeats, Heartbeat, self._heard)
+        await self._bus.hear(f"{prefix}.site.*.machine.*.report.state", Heartbeat, self._heard_at_once)
+        await self._bus.hear(f"{prefix}.evt.failover.>", Event, self._failover_changed)
+        for event in ("added", "changed", "removed", "joined", "defaults"):
+            await self._bus.hear(f"{prefix}.evt.server.*.{event}", Event, self._servers_changed)
+
+    async def _heard(self, subject: str, heartbeat: Heartbeat) -> None:
+        # The subject is guarded by the server, the body is only what the machine says of itself.
+        if self._bus.subjects.machine_of(subject) == MachineAddress(heartbeat.site, heartbeat.machine):
+            self._watch.hear(heartbeat)
+
+    async def _heard_at_once(self, subject: str, heartbeat: Heartbeat) -> None:
+        await self._heard(subject, heartbeat)
+        self._look.set()
+
+    async def _failover_changed(self, _subject: str, event: Event) -> None:
+        with contextlib.suppress(msgspec.DecodeError):  # then the regular reading finds it
+            self._watch.know_failover(msgspec.json.decode(event.data, type=FailoverChanged).failover)
+        self._look.set()
+
+    async def _servers_changed(self, _subject: str, _event: Event) -> None:
+        self._read.set()
+
+    async def read(self) -> None:
+        """Servers, settings and failovers, as they are in the database."""
+        self._watch.know_servers(await servers(self._database).find(), await read_defaults(self._database))
+        self._watch.know_failovers(await failovers(self._database).find({"phase": {"$ne": "done"}}))
+
+    async def keep_reading(self) -> None:
+        while True:
+            self._read.clear()
+            try:
+                await self.read()
+                self._look.set()
+            except (UnderstudyError, PyMongoError) as error:
+                log.warning("cannot read servers", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._read.wait(), READ_EVERY_S)
+
+    async def keep_looking(self) -> None:
+        """Judge and write, ten times a second and at once after a report."""
+        while True:
+            self._look.clear()
+            self._watch.connected = self._bus.connected
+            self._watch.interrupted(self._bus.interrupted_at)
+            try:
+                await self.look()
+            except (UnderstudyError, PyMongoError) as error:
+                log.warning("cannot write verdicts", error=str(error))
+                await asyncio.sleep(LOOK_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        changed = self._watch.look()
+        for verdict in changed:
+            log.info(
+                "verdict",
+                server=verdict.server,
+                verdict=verdict.verdict.value,
+                action=verdict.action.value,
+                reason=verdict.reason,
+            )
+        await self._records.write_verdicts(changed)
+        await self._records.write_statuses(self._watch.statuses())
+
+    async def keep_last_seen(self) -> None:
+        while True:
+            await asyncio.sleep(LAST_SEEN_EVERY_S)
+            try:
+                await self._records.write_last_seen(self._watch.statuses())
+            except (UnderstudyError, PyMongoError) as error:
+                log.warning("cannot write when machines were last seen", error=str(error))
+
+    async def read_statuses(self, _: ReadStatuses) -> Statuses:
+        return Statuses(list(self._watch.statuses().values()))
+
+    async def read_verdicts(self, _: ReadVerdicts) -> Verdicts:
+        return Verdicts(list(self._watch.verdicts.values()))
+
+
+async def main(settings: ControlSettings, stopping: asyncio.Event) -> None:
+    """Run until `stopping` is set."""
+    clock = SystemClock()
+    instance = uuid.uuid4().hex
+    async with (
+        connect_database(settings) as database,
+        connect_bus(settings, Service.MONITOR.value) as bus,
+    ):
+        await ensure_stream(bus)
+        outbox = Outbox(database, Service.MONITOR.value, clock)
+        await outbox.prepare()
+        records = Records(database, outbox)
+        watch = Watch(clock, listening_since=clock.monotonic())
+        watch.remember(await records.verdicts())
+        monitor = Monitor(database, bus, watch, records)
+        await monitor.listen()
+        await monitor.read()
+        handlers = VerbHandlers(Service.MONITOR)
+        handlers.add(READ_STATUSES, monitor.read_statuses)
+        handlers.add(READ_VERDICTS, monitor.read_verdicts)
+        async with serve_verbs(bus, handlers), asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(outbox.relay(partial(publish_event, bus), instance)),
+                tasks.create_task(monitor.keep_reading()),
+                tasks.create_task(monitor.keep_looking()),
+                tasks.create_task(monitor.keep_last_seen()),
+            ]
+            await stopping.wait()
+            for task in running:
+                task.cancel()

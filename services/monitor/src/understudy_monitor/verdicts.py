@@ -1,0 +1,114 @@
+"""What the evidence on a machine amounts to. Pure: evidence, settings and time in, one verdict out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from understudy_contracts.machine import OwnCameras, Serving
+from understudy_contracts.model import CameraState, FailoverRange, RecorderState, StorageState, Verdict
+from understudy_contracts.servers import Server
+from understudy_contracts.settings import FailoverSettings
+
+from understudy_monitor.evidence import Evidence
+
+# Machines of this version's major number understand each other.
+VERSION = "0.1.0"
+LATE_AFTER_BEATS = 2.5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict and its reason in words for people; `silent_s` is how long nothing was heard."""
+
+    verdict: Verdict
+    reason: str = ""
+    silent_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Since when the monitor has been able to hear (its monotonic clock), and whether it can now.
+
+    Silence before that says nothing about the machines (promise P7).
+    """
+
+    since: float
+    connected: bool = True
+
+
+_RECORDER = {
+    RecorderState.DISABLED: Verdict.RECORDER_DISABLED,
+    RecorderState.NOT_INSTALLED: Verdict.RECORDER_MISSING,
+    RecorderState.CRASHING: Verdict.RECORDER_CRASHING,
+    RecorderState.INCOMPATIBLE: Verdict.INCOMPATIBLE,
+}
+_STORAGE = {
+    StorageState.DAMAGED: Verdict.STORAGE_DAMAGED,
+    StorageState.FULL: Verdict.STORAGE_DAMAGED,
+    StorageState.DEGRADED: Verdict.STORAGE_DEGRADED,
+}
+
+
+def judge(
+    server: Server,
+    evidence: Evidence,
+    settings: FailoverSettings,
+    listening: Listening,
+    previous: Verdict,
+    now: float,
+) -> Finding:
+    """The verdict on `server`'s machine; `previous` is kept while nothing can be known."""
+    if server.disabled:
+        return Finding(Verdict.DISABLED, "disabled by a person")
+    if server.machine is None:
+        return Finding(Verdict.UNKNOWN, "no machine has joined as this server yet")
+    if evidence.heartbeat is None and not evidence.seen_before:
+        return Finding(Verdict.UNKNOWN, "not seen yet")
+    if not listening.connected:
+        return Finding(previous, "the monitor itself cannot hear at the moment")
+    silent_s = now - max(evidence.heard_at or listening.since, listening.since)
+    if silent_s >= settings.disconnection.after_s:
+        return Finding(Verdict.DISCONNECTED, "connection lost", silent_s)
+    heartbeat = evidence.heartbeat
+    if heartbeat is None or evidence.heard_at is None:
+        # After a restart of ours: what was known holds until the machine is heard or its time is up.
+        return Finding(previous, "not heard since the monitor started", silent_s)
+    if evidence.heard_at < listening.since and previous is Verdict.DISCONNECTED:
+        return Finding(previous, "connection lost", silent_s)
+    late = silent_s > LATE_AFTER_BEATS * heartbeat.heartbeat_s
+    return _condition(evidence, settings, now) or (
+        Finding(Verdict.LATE, "heartbeats are late", silent_s) if late else Finding(Verdict.HEALTHY)
+    )
+
+
+def _condition(evidence: Evidence, settings: FailoverSettings, now: float) -> Finding | None:
+    heartbeat = evidence.heartbeat
+    if heartbeat is None:
+        return None
+    if heartbeat.version and heartbeat.version.split(".")[0] != VERSION.split(".", maxsplit=1)[0]:
+        return Finding(Verdict.INCOMPATIBLE, f"runs version {heartbeat.version}, the host runs {VERSION}")
+    if heartbeat.recorder.state in _RECORDER:
+        reason = heartbeat.recorder.reason or f"recorder {heartbeat.recorder.state.value}"
+        return Finding(_RECORDER[heartbeat.recorder.state], reason)
+    if heartbeat.storage.state in _STORAGE:
+        reason = heartbeat.storage.reason or f"storage {heartbeat.storage.state.value}"
+        return Finding(_STORAGE[heartbeat.storage.state], reason)
+    still = _standing_still(evidence, settings.recorder.after_s, now)
+    if still:
+        return Finding(Verdict.NOT_RECORDING, f"footage of {', '.join(still[:3])} does not grow")
+    return None
+
+
+def _standing_still(evidence: Evidence, after_s: float, now: float) -> list[str]:
+    """Cameras that the recorder says it records and whose footage has not grown for `after_s` (B2)."""
+    heartbeat = evidence.heartbeat
+    if heartbeat is None or evidence.heard_at is None or not isinstance(heartbeat.duty, OwnCameras | Serving):
+        return []
+    if isinstance(heartbeat.duty, Serving) and heartbeat.duty.range is not FailoverRange.FULL:
+        return []
+    return [
+        camera.camera
+        for camera in heartbeat.cameras
+        if camera.state is CameraState.RECORDING
+        and evidence.heard_at - evidence.grown_at.get(camera.camera, now) >= after_s
+    ]
