@@ -1,1 +1,1 @@
-"""Versioned settings: stage, apply, restore."""
+"""Versioned settings: kept, copied for failovers, pushed to the machines that need them."""
