@@ -23,13 +23,12 @@ from pymongo.errors import (
     ConfigurationError as MongoConfigurationError,
 )
 from pymongo.errors import (
-    ConnectionFailure,
     DuplicateKeyError,
     InvalidURI,
     OperationFailure,
     PyMongoError,
 )
-from understudy_contracts.errors import ConfigurationError, Conflict, Unavailable
+from understudy_contracts.errors import ConfigurationError, Conflict, Unavailable, UnderstudyError
 from understudy_runtime.configuration import ControlSettings
 from understudy_runtime.retry import pauses
 
@@ -68,21 +67,24 @@ class Database:
             async with await self.client.start_session() as session:
                 result: R = await session.with_transaction(work)
                 return result
-        except DuplicateKeyError as error:
-            raise Conflict(f"already taken: {_taken(error)}", key=_taken(error)) from None
-        except ConnectionFailure as error:
-            raise Unavailable(f"MongoDB does not answer: {error}") from None
+        except PyMongoError as error:
+            raise translated(error) from None
 
     async def next_number(self, counter: str, session: Session | None = None) -> int:
         """The next number of a counter, starting at 1; never the same one twice."""
+        return (await self.next_numbers(counter, 1, session))[0]
+
+    async def next_numbers(self, counter: str, count: int, session: Session | None = None) -> range:
+        """The next `count` numbers of a counter, in one step."""
         document = await self.raw["counters"].find_one_and_update(
             {"_id": counter},
-            {"$inc": {"value": 1}},
+            {"$inc": {"value": count}},
             upsert=True,
             return_document=ReturnDocument.AFTER,
             session=session,
         )
-        return int(document["value"])
+        last = int(document["value"])
+        return range(last - count + 1, last + 1)
 
 
 class Documents(Generic[D]):
@@ -126,6 +128,13 @@ class Documents(Generic[D]):
         """
         await _translated(self.raw.insert_one(self._dump(document), session=session))
 
+    async def insert_all(self, documents: Sequence[D], session: Session | None = None) -> None:
+        """Raises:
+        Conflict: the key of one, or another that must be unique, is there already.
+        """
+        if documents:
+            await _translated(self.raw.insert_many([self._dump(each) for each in documents], session=session))
+
     async def replace(
         self,
         document: D,
@@ -143,6 +152,10 @@ class Documents(Generic[D]):
         result = await _translated(self.raw.replace_one(condition, body, upsert=upsert, session=session))
         return bool(result.matched_count or result.upserted_id is not None)
 
+    async def touch(self, key: str, field: str, value: object) -> None:
+        """Set one field of a document, if the document is there."""
+        await _translated(self.raw.update_one({"_id": key}, {"$set": {field: value}}))
+
     async def delete(self, key: str, session: Session | None = None) -> bool:
         result = await _translated(self.raw.delete_one({"_id": key}, session=session))
         return bool(result.deleted_count)
@@ -159,18 +172,21 @@ class Documents(Generic[D]):
 
 
 async def _translated(work: Awaitable[R]) -> R:
-    """Foreign errors become ours here, at the edge; inside of a transaction the driver must see its own
-    transient ones, which are no ConnectionFailure, to try again."""
+    """Foreign errors become ours here, at the edge. Inside of a transaction the driver must see its own
+    transient ones to try again: they carry a label and pass."""
     try:
         return await work
-    except DuplicateKeyError as error:
+    except PyMongoError as error:
         if error.has_error_label("TransientTransactionError"):
             raise
-        raise Conflict(f"already taken: {_taken(error)}", key=_taken(error)) from None
-    except ConnectionFailure as error:
-        if error.has_error_label("TransientTransactionError"):
-            raise
-        raise Unavailable(f"MongoDB does not answer: {error}") from None
+        raise translated(error) from None
+
+
+def translated(error: PyMongoError) -> UnderstudyError:
+    """Our error for one of the driver's: Conflict for a key that is taken, else Unavailable."""
+    if isinstance(error, DuplicateKeyError):
+        return Conflict(f"already taken: {_taken(error)}", key=_taken(error))
+    return Unavailable(f"MongoDB does not answer: {str(error)[:300]}")
 
 
 def _taken(error: DuplicateKeyError) -> str:

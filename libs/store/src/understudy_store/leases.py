@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pymongo import ReturnDocument
-from pymongo.errors import ConnectionFailure, DuplicateKeyError
-from understudy_contracts.errors import Unavailable
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from understudy_store.database import Database, Session
+from understudy_store.database import Database, Session, translated
 
 DEFAULT_TTL_S: Final = 3.0
 
@@ -53,8 +52,8 @@ class Lease:
             )
             if not document:
                 return await self._create()
-        except ConnectionFailure as error:
-            raise Unavailable(f"MongoDB does not answer: {error}") from None
+        except PyMongoError as error:
+            raise translated(error) from None
         self.term = int(document["term"])
         return True
 
@@ -86,10 +85,10 @@ class Lease:
                 {"_id": self._name, "holder": self._holder},
                 [{"$set": {"expires": {"$subtract": ["$$NOW", 1]}}}],
             )
-        except ConnectionFailure as error:
-            raise Unavailable(f"MongoDB does not answer: {error}") from None
+        except PyMongoError as error:
+            raise translated(error) from None
 
     async def still_mine(self, session: Session | None = None) -> bool:
         """Whether no other holder came since: to be asked in the transaction that must be fenced."""
-        document = await self._leases.find_one({"_id": self._name}, session=session)
+        document: dict[str, Any] | None = await self._leases.find_one({"_id": self._name}, session=session)
         return document is not None and document["holder"] == self._holder and document["term"] == self.term

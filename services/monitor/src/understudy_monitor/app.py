@@ -9,7 +9,6 @@ from functools import partial
 
 import msgspec
 import structlog
-from pymongo.errors import PyMongoError
 from understudy_bus.connection import Bus, connect_bus
 from understudy_bus.events import ensure_stream, publish_event
 from understudy_bus.serving import VerbHandlers, serve_verbs
@@ -90,7 +89,7 @@ class Monitor:
             try:
                 await self.read()
                 self._look.set()
-            except (UnderstudyError, PyMongoError) as error:
+            except UnderstudyError as error:
                 log.warning("cannot read servers", error=str(error))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._read.wait(), READ_EVERY_S)
@@ -103,7 +102,7 @@ class Monitor:
             self._watch.interrupted(self._bus.interrupted_at)
             try:
                 await self.look()
-            except (UnderstudyError, PyMongoError) as error:
+            except UnderstudyError as error:
                 log.warning("cannot write verdicts", error=str(error))
                 await asyncio.sleep(LOOK_EVERY_S)
             with contextlib.suppress(TimeoutError):
@@ -127,7 +126,7 @@ class Monitor:
             await asyncio.sleep(LAST_SEEN_EVERY_S)
             try:
                 await self._records.write_last_seen(self._watch.statuses())
-            except (UnderstudyError, PyMongoError) as error:
+            except UnderstudyError as error:
                 log.warning("cannot write when machines were last seen", error=str(error))
 
     async def read_statuses(self, _: ReadStatuses) -> Statuses:

@@ -72,9 +72,8 @@ class Records:
         """When each machine was last heard, without an event: it changes with every heartbeat."""
         for status in found.values():
             if status.last_seen is not None:
-                seen = {"$set": {"last_seen": status.last_seen}}
-                await self._statuses.raw.update_one({"_id": status.server}, seen)
-                await self._verdicts.raw.update_one({"_id": status.server}, seen)
+                await self._statuses.touch(status.server, "last_seen", status.last_seen)
+                await self._verdicts.touch(status.server, "last_seen", status.last_seen)
 
 
 def _same_verdict(one: ServerVerdict, other: ServerVerdict) -> bool:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import msgspec
 import structlog
-from pymongo.errors import PyMongoError
 from understudy_contracts.errors import Conflict, UnderstudyError
 from understudy_contracts.failovers import Failover, Reason, StepRecord
 from understudy_contracts.model import Phase
@@ -74,7 +73,7 @@ class Driver:
                 try:
                     for failover in await self._failovers.unfinished():
                         self.take_up(failover.id)
-                except (UnderstudyError, PyMongoError) as error:
+                except UnderstudyError as error:
                     log.warning("cannot look for failovers", error=str(error))
                 await asyncio.sleep(LOOK_AGAIN_S)
         finally:
@@ -119,11 +118,11 @@ class Driver:
                     # Another writer was first: read again, at once the first time.
                     log.info("read again", why=error.message)
                     await asyncio.sleep(next(again))
-                except (UnderstudyError, PyMongoError) as error:
+                except UnderstudyError as error:
                     log.warning("driving pauses", error=str(error))
                     await asyncio.sleep(next(again))
         finally:
-            with contextlib.suppress(UnderstudyError, PyMongoError, TimeoutError):
+            with contextlib.suppress(UnderstudyError, TimeoutError):
                 await asyncio.wait_for(lease.release(), 1)
 
     async def _one_move(self, name: str, again: _Pauses) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from pymongo.errors import PyMongoError
 from understudy_contracts.errors import Conflict, InvalidInput, NotFound, UnderstudyError
 from understudy_contracts.failovers import Failover, Reason
 from understudy_contracts.model import Action, Role
@@ -60,7 +59,7 @@ class Triggers:
             try:
                 for verdict in await self._verdicts.find({"action": Action.TRIGGER.value}):
                     await self._consider(verdict)
-            except (UnderstudyError, PyMongoError) as error:
+            except UnderstudyError as error:
                 log.warning("cannot weigh the verdicts", error=str(error))
             try:
                 await asyncio.wait_for(self._look.wait(), LOOK_AGAIN_S)
