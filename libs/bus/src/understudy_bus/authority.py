@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -213,3 +214,20 @@ def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m understudy_bus.authority FOLDER`: make the keys of a host, once."""
+    if len(arguments) != 1:
+        print("usage: python -m understudy_bus.authority FOLDER", file=sys.stderr)
+        return 2
+    try:
+        write_authority(Path(arguments[0]))
+    except ConfigurationError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
