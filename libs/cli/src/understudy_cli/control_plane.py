@@ -24,7 +24,7 @@ from understudy_cli.addresses import ListenAddress
 from understudy_cli.processes import ProcessPlan
 from understudy_cli.supervisor import Supervisor
 
-ADMINISTRATOR: Final = "administrator"
+ADMINISTRATOR: Final = "admin"
 READY_WITHIN_S: Final = 60.0
 _POLL_S: Final = 0.1
 

@@ -14,6 +14,14 @@ from typing import IO
 from understudy_cli import tied
 
 _ENDED = {"Z", "X"}
+_OURS_ALONE = {
+    "UNDERSTUDY_TOKEN",
+    "UNDERSTUDY_URL",
+    "UNDERSTUDY_LISTEN",
+    "UNDERSTUDY_DATA_DIR",
+    "UNDERSTUDY_JOIN",
+    "UNDERSTUDY_JOIN_TOKEN",
+}
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,8 @@ async def start_tied(
 
 
 def child_environment(more: dict[str, str]) -> dict[str, str]:
-    """Our environment for a child: what is for the client of the API alone is not handed down."""
-    own = {k: v for k, v in os.environ.items() if k not in {"UNDERSTUDY_TOKEN", "UNDERSTUDY_URL"}}
+    """Our environment for a child, without what is meant for this command alone, and with `more`."""
+    own = {key: value for key, value in os.environ.items() if key not in _OURS_ALONE}
     return {**own, "UNDERSTUDY_SUPERVISED": "1", "PYTHONUNBUFFERED": "1", **more}
 
 

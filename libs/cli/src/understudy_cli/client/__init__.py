@@ -1,0 +1,1 @@
+"""The commands that are a client of the HTTP API."""

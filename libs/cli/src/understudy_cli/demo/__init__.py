@@ -1,0 +1,1 @@
+"""`understudy demo`: the main job on real streams, measured."""
