@@ -28,7 +28,7 @@ class Event(msgspec.Struct, frozen=True):
     event: Id
     sequence: int
     at: int
-    data: msgspec.Raw = msgspec.Raw(b"{}")
+    data: msgspec.Raw
 
 
 class ServerChanged(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from understudy_contracts.errors import UnderstudyError
+from understudy_contracts.errors import ConfigurationError, UnderstudyError
 
 from understudy_runtime.configuration import S, load_settings
 from understudy_runtime.telemetry import set_up_telemetry
@@ -58,16 +58,13 @@ async def _run(name: str, settings: S, main: Callable[[S, asyncio.Event], Awaita
     log = structlog.get_logger()
     try:
         await main(settings, stopping)
-    except UnderstudyError as error:
-        print(f"understudy {name}: {error.message}", file=sys.stderr)
-        return EXIT_FAILURE
     except Exception as error:
         known = _known_error(error)
-        if known is not None:
-            print(f"understudy {name}: {known.message}", file=sys.stderr)
-        else:
+        if known is None:
             log.exception("the process failed")
-        return EXIT_FAILURE
+            return EXIT_FAILURE
+        print(f"understudy {name}: {known.message}", file=sys.stderr)
+        return EXIT_CONFIGURATION if isinstance(known, ConfigurationError) else EXIT_FAILURE
     finally:
         provider = trace.get_tracer_provider()
         if isinstance(provider, TracerProvider):
