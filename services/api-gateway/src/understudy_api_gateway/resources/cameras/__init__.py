@@ -1,0 +1,1 @@
+"""`/cameras`: the cameras of a server, through the config-replicator."""

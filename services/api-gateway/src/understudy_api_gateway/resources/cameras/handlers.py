@@ -1,0 +1,151 @@
+"""`/servers/{id}/cameras`, `/cameras/{id}`."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Literal
+
+import msgspec
+from litestar import Router, delete, get, patch, post
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, UnsetType
+from understudy_contracts.errors import Conflict
+from understudy_contracts.ids import Id, id_from_name
+from understudy_contracts.settings import Camera, CameraSource, Name, ServerSettings, VersionedSettings
+from understudy_contracts.verbs import PUT_CAMERA, REMOVE_CAMERA, PutCamera, RemoveCamera
+
+from understudy_api_gateway.identity import Identity
+from understudy_api_gateway.injection import IdentityOf, PartsOf
+from understudy_api_gateway.parts import Parts
+from understudy_api_gateway.resources.cameras.addresses import check_camera_url
+from understudy_api_gateway.resources.cameras.finding import camera_in, find_camera
+from understudy_api_gateway.resources.servers.naming import checked_name
+from understudy_api_gateway.resources.servers.registry import find_recording_server
+from understudy_api_gateway.resources.settings.masking import MASK, unmasked
+from understudy_api_gateway.resources.settings.reading import check_licenses, read_settings
+from understudy_api_gateway.resources.settings.requests import SourceGiven
+
+
+class AddCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Without `id`, one is made from the name."""
+
+    name: Name
+    source: SourceGiven
+    id: Id | None = None
+    enabled: bool = True
+    recording: Literal["continuous", "off"] = "continuous"
+
+
+class ChangeCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is left out stays as it is."""
+
+    name: Name | UnsetType = UNSET
+    source: SourceGiven | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    recording: Literal["continuous", "off"] | UnsetType = UNSET
+
+
+class CameraView(msgspec.Struct, frozen=True):
+    """A camera without its password; `server` is whose it is."""
+
+    id: str
+    name: str
+    server: str
+    source: CameraSource
+    enabled: bool
+    recording: str
+
+
+class CameraList(msgspec.Struct, frozen=True):
+    items: list[CameraView]
+
+
+@get("/")
+async def list_cameras(server_id: FromPath[str], parts: PartsOf) -> CameraList:
+    server = await find_recording_server(parts.database, server_id)
+    settings = await read_settings(parts, server.id)
+    return CameraList([_view(server.id, camera) for camera in settings.settings.cameras])
+
+
+@post("/")
+async def add(
+    server_id: FromPath[str], data: JSONBody[AddCamera], parts: PartsOf, identity: IdentityOf
+) -> CameraView:
+    server = await find_recording_server(parts.database, server_id)
+    settings = await read_settings(parts, server.id)
+    name = checked_name(data.name)
+    camera_id = data.id or f"{id_from_name(name) or 'camera'}-{secrets.token_hex(3)}"
+    if camera_in(settings, camera_id) is not None:
+        raise Conflict(f"there is a camera {camera_id} already")
+    source = _source(data.source, None)
+    camera = Camera(camera_id, name, source, data.enabled, data.recording)
+    return await _put(parts, identity, settings, camera, create=True)
+
+
+@get("/")
+async def show(camera_id: FromPath[str], parts: PartsOf) -> CameraView:
+    settings, camera = await find_camera(parts, camera_id)
+    return _view(settings.server, camera)
+
+
+@patch("/")
+async def change(
+    camera_id: FromPath[str], data: JSONBody[ChangeCamera], parts: PartsOf, identity: IdentityOf
+) -> CameraView:
+    settings, before = await find_camera(parts, camera_id)
+    camera = Camera(
+        id=before.id,
+        name=before.name if data.name is UNSET else checked_name(data.name),
+        source=before.source if data.source is UNSET else _source(data.source, before.source),
+        enabled=before.enabled if data.enabled is UNSET else data.enabled,
+        recording=before.recording if data.recording is UNSET else data.recording,
+    )
+    return await _put(parts, identity, settings, camera, create=False)
+
+
+@delete("/")
+async def remove(camera_id: FromPath[str], parts: PartsOf, identity: IdentityOf) -> None:
+    settings, camera = await find_camera(parts, camera_id)
+    await parts.ask(
+        REMOVE_CAMERA,
+        RemoveCamera(settings.server, camera.id, identity.user),
+        user=identity.user,
+        what="removed-camera",
+        subject=camera.id,
+        server=settings.server,
+    )
+
+
+async def _put(
+    parts: Parts, identity: Identity, settings: VersionedSettings, camera: Camera, *, create: bool
+) -> CameraView:
+    check_camera_url(camera.source.url)
+    before = settings.settings
+    others = [other for other in before.cameras if other.id != camera.id]
+    after: ServerSettings = msgspec.structs.replace(before, cameras=[*others, camera])
+    await check_licenses(parts, settings.server, before, after)
+    await parts.ask(
+        PUT_CAMERA,
+        PutCamera(settings.server, camera, identity.user, create),
+        user=identity.user,
+        what="added-camera" if create else "changed-camera",
+        subject=camera.id,
+        server=settings.server,
+    )
+    return _view(settings.server, camera)
+
+
+def _source(given: SourceGiven, before: CameraSource | None) -> CameraSource:
+    old = msgspec.to_builtins(before) if before is not None else None
+    return msgspec.convert(unmasked(msgspec.to_builtins(given), old, "source"), CameraSource)
+
+
+def _view(server_id: str, camera: Camera) -> CameraView:
+    source = camera.source
+    if source.password:
+        source = msgspec.structs.replace(source, password=MASK)
+    return CameraView(camera.id, camera.name, server_id, source, camera.enabled, camera.recording)
+
+
+server_cameras_router = Router("/servers/{server_id:str}/cameras", route_handlers=[list_cameras, add])
+cameras_router = Router("/cameras/{camera_id:str}", route_handlers=[show, change, remove])

@@ -1,0 +1,1 @@
+"""`/events`: the system's events as server-sent events."""

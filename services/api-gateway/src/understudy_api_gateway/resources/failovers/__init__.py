@@ -1,0 +1,1 @@
+"""`/failovers`: seen here, started and stopped through the orchestrator."""

@@ -1,0 +1,1 @@
+"""`/servers`: what people see of each server, and its life from adding to deleting."""

@@ -1,0 +1,1 @@
+"""`/session`: login, logout, and who a token belongs to."""

@@ -1,0 +1,1 @@
+"""`/servers/{id}/settings`: the replicated settings, through the config-replicator."""
