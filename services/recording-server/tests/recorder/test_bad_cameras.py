@@ -1,6 +1,7 @@
 """Cameras that refuse, fall silent, or never answer: said in clear words, and no concern of the others."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,6 +99,65 @@ async def test_a_stalled_camera_is_noticed_and_can_be_stopped(start_recorder, sp
     assert time.monotonic() - started < 7
     cameras.camera("cam-2").set_fault("none")
     await recorder.hears("camera", count=2, camera="cam-2", state="recording")
+
+
+class HalfDeadCamera:
+    """Relays a camera, until told to go on with RTCP reports alone: a camera whose encoder hangs."""
+
+    def __init__(self, port: int) -> None:
+        self.encoder_hangs = False
+        self._port = port
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        forth = asyncio.create_task(_pump(reader, upstream_writer))
+        try:
+            while True:
+                writer.write(await self._next(upstream_reader))
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            forth.cancel()
+            upstream_writer.close()
+            writer.close()
+
+    async def _next(self, reader: asyncio.StreamReader) -> bytes:
+        first = await reader.readexactly(1)
+        if first != b"$":
+            answer = first + await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: *([0-9]+)", answer)
+            return answer + await reader.readexactly(int(length[1]) if length else 0)
+        header = await reader.readexactly(3)
+        body = await reader.readexactly(int.from_bytes(header[1:], "big"))
+        if self.encoder_hangs:
+            # An empty receiver report (RFC 3550, 6.4.2) on the RTCP channel.
+            return b"$\x01\x00\x08" + b"\x80\xc9\x00\x01" + bytes(4)
+        return first + header + body
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def test_a_camera_that_sends_reports_but_no_frames_is_left(start_recorder, cameras) -> None:
+    camera = HalfDeadCamera(cameras.port)
+    async with await asyncio.start_server(camera.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        recorder = await start_recorder()
+        await recorder.apply([{"id": "cam-1", "url": f"rtsp://127.0.0.1:{port}/cam-1"}])
+        await recorder.hears("camera", state="recording")
+        camera.encoder_hangs = True
+        started = time.monotonic()
+        [stalled] = await recorder.hears("camera", state="reconnecting")
+        assert "stalled" in stalled["reason"]
+        assert time.monotonic() - started < 8
+        await recorder.hears("segment")
+        camera.encoder_hangs = False
+        await recorder.hears("camera", count=2, state="recording")
+        await recorder.shut_down()
 
 
 CANARY = "c4nary-p@ss/word:%?#"

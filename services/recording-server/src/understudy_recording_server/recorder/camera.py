@@ -27,6 +27,8 @@ from understudy_recording_server.recorder.protocol import (
 from understudy_recording_server.recorder.source import (
     LONG_PROBE_BYTES,
     SHORT_PROBE_BYTES,
+    SOCKET_TIMEOUT_S,
+    STALLED,
     ParametersMissing,
     Source,
     SourceProblem,
@@ -39,6 +41,10 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 STEADY_S = 5.0
 """A connection that lived this long was a good one: the next attempt comes quickly again."""
+OPENING_LIMIT_S = 15.0
+"""An address to look up, a connection to make, and half a dozen answers to wait for."""
+MOST_ABANDONED = 3
+"""Connections of one camera that were given up and have not ended yet: no further one beyond these."""
 DISK_PAUSE_S = 1.0
 """After a failed write: how long before a key frame may begin another file."""
 
@@ -94,12 +100,42 @@ class Camera:
         self._reconnects = 0
         self._disk_rests_until = 0.0
         self._probe_bytes = SHORT_PROBE_BYTES
-        # A daemon: an open() that a camera never answers must not hold up the end of the process.
-        self._thread = Thread(target=self._run, name=f"camera-{spec.id}", daemon=True)
+        self._turn = 0
+        self._threads: list[Thread] = []
+        self._quiet_after: float | None = None
 
     def start(self) -> None:
         self._announce()
-        self._thread.start()
+        self._start_thread()
+
+    def check(self) -> None:
+        """Give up a connection that is busy but brings no frame, and make another; to be called every second.
+
+        A silent one ends by itself. But a camera may go on with reports and without frames, and a thread that
+        waits in FFmpeg cannot be interrupted cheaply: it is left behind, and ends when its connection does.
+        """
+        quiet_after = self._quiet_after
+        if quiet_after is None or self._clock.monotonic() < quiet_after or self._stopping.is_set():
+            return
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if not self._lock.acquire(blocking=False):
+            return  # It waits for the disk: that is no fault of the camera's, and nothing to wait for here.
+        try:
+            if self._quiet_after != quiet_after:
+                return
+            self._turn += 1
+            self._lost(CameraState.RECONNECTING, STALLED)
+        finally:
+            self._lock.release()
+        if len(self._threads) <= MOST_ABANDONED:
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        # A daemon: an open() that a camera never answers must not hold up the end of the process.
+        thread = Thread(target=self._run, args=[self._turn], name=f"camera-{self.spec.id}", daemon=True)
+        self._quiet_after = None
+        self._threads.append(thread)
+        thread.start()
 
     def keep(self, generation: int, segment_s: float) -> None:
         """Go on untouched as part of a new set."""
@@ -147,45 +183,50 @@ class Camera:
         """Bytes of video that came from the camera, written or not."""
         return self._bytes_received
 
-    def _run(self) -> None:
+    def _is_over(self, turn: int) -> bool:
+        return self._stopping.is_set() or turn != self._turn
+
+    def _run(self, turn: int) -> None:
         if self._after is not None:
             wait([self._after])
         attempts = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-        while not self._stopping.is_set():
+        while not self._is_over(turn):
             began = self._clock.monotonic()
+            self._quiet_after = began + OPENING_LIMIT_S
             try:
-                self._connect()
+                self._connect(turn)
             except SourceProblem as problem:
-                self._lost(problem.state, problem.reason)
+                self._ended(turn, problem.state, problem.reason)
             except Exception as error:  # noqa: BLE001
                 # One camera's surprise must not end its recording for good. The text of the error stays out:
                 # it may hold the camera's address with the password.
                 reason = f"unexpected {type(error).__name__} in the recorder"
                 self._report(Trouble(reason, self.folder, self.spec.id))
-                self._lost(CameraState.RECONNECTING, reason)
+                self._ended(turn, CameraState.RECONNECTING, reason)
             if self._clock.monotonic() - began > STEADY_S:
                 attempts = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
             self._stopping.wait(next(attempts))
 
-    def _connect(self) -> None:
+    def _connect(self, turn: int) -> None:
         try:
             source = open_source(self.spec, probe_bytes=self._probe_bytes)
         except ParametersMissing:
             self._probe_bytes = LONG_PROBE_BYTES
             raise
         try:
-            self._read(source)
+            self._read(source, turn)
         finally:
             source.close()
 
-    def _read(self, source: Source) -> None:
+    def _read(self, source: Source, turn: int) -> None:
         timeline = Timeline(source.tick_s)
         first = True
         for packet in source.packets():
             arrival_s, arrival_ms = self._clock.monotonic(), self._clock.wall_ms()
             with self._lock:
-                if self._stopping.is_set():
+                if self._is_over(turn):
                     return
+                self._quiet_after = arrival_s + SOCKET_TIMEOUT_S
                 if first:
                     first = False
                     self._connected_at = arrival_ms
@@ -237,15 +278,18 @@ class Camera:
                 file = segment.path.relative_to(self._data.path).as_posix()
                 self._say_first_key_frame(self._clock.wall_ms(), self._connected_at or arrival_ms, file)
 
-    def _lost(self, state: CameraState, reason: str) -> None:
+    def _ended(self, turn: int, state: CameraState, reason: str) -> None:
         with self._lock:
-            if self._stopping.is_set():
-                return
-            if self._writer is not None:
-                self._writer.end()
-            if self._state in {CameraState.RECORDING, CameraState.LIVE, CameraState.FAILED}:
-                self._reconnects += 1
-            self._change(state, reason)
+            if not self._is_over(turn):
+                self._quiet_after = None
+                self._lost(state, reason)
+
+    def _lost(self, state: CameraState, reason: str) -> None:
+        if self._writer is not None:
+            self._writer.end()
+        if self._state in {CameraState.RECORDING, CameraState.LIVE, CameraState.FAILED}:
+            self._reconnects += 1
+        self._change(state, reason)
 
     def _change(self, state: CameraState, reason: str) -> None:
         if (state, reason) != (self._state, self._reason):

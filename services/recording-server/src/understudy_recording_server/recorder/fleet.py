@@ -81,6 +81,8 @@ class Fleet:
             cameras = dict(self._cameras)
         found: list[CameraStatus] = []
         for key, camera in cameras.items():
+            if measure:
+                camera.check()
             status = camera.status()
             rates = self._measured.get(key, _Rates(0.0, 0, 0))
             if measure:

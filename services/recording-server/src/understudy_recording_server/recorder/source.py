@@ -23,14 +23,13 @@ from understudy_recording_server.recorder.addresses import (
 )
 from understudy_recording_server.recorder.protocol import CameraSpec
 
-OPEN_TIMEOUT_S = 5.0
-STALL_TIMEOUT_S = 5.0
+SOCKET_TIMEOUT_S = 5.0
 SHORT_PROBE_BYTES = 32_768
 """Enough where the session description has the parameter sets; 32 leaves width unknown (facts.md)."""
 LONG_PROBE_BYTES = 5_000_000
 """For cameras that send the parameter sets only in the stream: a whole group of pictures must fit."""
 
-_STALLED = f"stalled: no frame for {STALL_TIMEOUT_S:.0f} s"
+STALLED = f"stalled: no frame for {SOCKET_TIMEOUT_S:.0f} s"
 _PROTOCOLS = "rtsp,rtsps,rtp,srtp,tcp,tls,udp"
 
 
@@ -72,11 +71,11 @@ class Source:
                 silent_s, last = time.monotonic() - last, time.monotonic()
                 if packet.size:
                     yield packet
-                if silent_s >= STALL_TIMEOUT_S:
+                if silent_s >= SOCKET_TIMEOUT_S:
                     # The demuxer answers the first time-out with the frame that its parser held back.
-                    raise SourceProblem(_STALLED)
-        except av.error.ExitError:
-            raise SourceProblem(_STALLED) from None
+                    raise SourceProblem(STALLED)
+        except av.error.TimeoutError:
+            raise SourceProblem(STALLED) from None
         except (av.error.FFmpegError, OSError) as error:
             raise _problem(error, self._address) from None
         raise SourceProblem("the camera ended the stream")
@@ -86,7 +85,8 @@ class Source:
 
 
 def open_source(spec: CameraSpec, *, probe_bytes: int = SHORT_PROBE_BYTES) -> Source:
-    """Connect to a camera; takes at most about ten seconds, and the interpreter is free meanwhile.
+    """Connect to a camera. This ends within seconds, unless the camera sends just enough to keep the
+    connection busy. Other threads run meanwhile.
 
     Raises:
         SourceProblem: with the reason in clear words, and whether the camera refused.
@@ -104,16 +104,15 @@ def open_source(spec: CameraSpec, *, probe_bytes: int = SHORT_PROBE_BYTES) -> So
         # 0 would mean FFmpeg's own 5 s, so that only `probesize` ended it: 1.3 s at 200 kbit/s.
         "analyzeduration": "1" if probe_bytes == SHORT_PROBE_BYTES else "5000000",
         "probesize": str(probe_bytes),
-        # Of the socket alone, and only the second to fire: its error would say "invalid data".
-        "timeout": str(int((STALL_TIMEOUT_S + 1) * 1_000_000)),
+        # Of the socket. PyAV's own time limits would take the interpreter's lock at every read: with 90
+        # cameras that is half as much processor time again, and as much more until the last key frame.
+        "timeout": str(int(SOCKET_TIMEOUT_S * 1_000_000)),
     }
     began = time.monotonic()
     try:
-        container = av.open(
-            url, "r", format="rtsp", options=options, timeout=(OPEN_TIMEOUT_S, STALL_TIMEOUT_S)
-        )
+        container = av.open(url, "r", format="rtsp", options=options)
     except (av.error.FFmpegError, OSError) as error:
-        if time.monotonic() - began >= OPEN_TIMEOUT_S:
+        if time.monotonic() - began >= SOCKET_TIMEOUT_S:
             # Interrupted in the middle of a request, the demuxer may call the answer invalid.
             raise SourceProblem(_SILENT.format(shown=address.shown)) from None
         # `from None` and no `str(error)`: PyAV's errors carry the URL with the password.
@@ -136,7 +135,7 @@ def _resolve(address: CameraAddress) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-_SILENT = f"no answer from {{shown}} within {OPEN_TIMEOUT_S:.0f} s"
+_SILENT = f"no answer from {{shown}} within {SOCKET_TIMEOUT_S:.0f} s"
 _REFUSALS: list[tuple[type[Exception], str]] = [
     (av.error.HTTPUnauthorizedError, "the camera refused the user name or password"),
     (av.error.HTTPForbiddenError, "the camera forbids this user to see the stream"),
@@ -146,7 +145,6 @@ _REFUSALS: list[tuple[type[Exception], str]] = [
 ]
 _FAILURES: list[tuple[type[Exception], str]] = [
     (av.error.HTTPServerError, "the camera reported an error of its own"),
-    (av.error.ExitError, _SILENT),
     (av.error.TimeoutError, _SILENT),
     (av.error.EOFError, "the camera ended the stream"),
     (av.error.InvalidDataError, "what {shown} answers is no video stream"),
