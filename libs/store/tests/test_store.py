@@ -32,6 +32,19 @@ async def test_documents_round_trip_and_a_unique_index_is_a_mutex(database):
     assert await things.get("a") is None
 
 
+async def test_many_documents_go_in_together_and_one_that_is_taken_is_named(database):
+    things = database.documents("things", Thing, "id")
+    await things.insert_all([])
+    await things.insert_all([Thing("a", 1), Thing("b", 2)])
+
+    async def work(session):
+        await things.insert_all([Thing("c", 3), Thing("b", 4)], session)
+
+    with pytest.raises(Conflict, match="_id b"):
+        await database.transact(work)
+    assert [thing.id for thing in await things.find(order=[("_id", 1)])] == ["a", "b"]
+
+
 async def test_a_transaction_that_fails_leaves_nothing(database):
     things = database.documents("things", Thing, "id")
     await things.insert(Thing("a", 1))
@@ -45,9 +58,26 @@ async def test_a_transaction_that_fails_leaves_nothing(database):
     assert await things.get("a") == Thing("a", 1)
 
 
+async def test_transactions_that_meet_are_done_again_until_each_is_done(database):
+    things = database.documents("things", Thing, "id")
+    await things.insert(Thing("a", 0))
+
+    async def increase():
+        async def work(session):
+            thing = await things.get("a", session)
+            await things.replace(Thing("a", thing.value + 1), session)
+
+        await database.transact(work)
+
+    for _ in range(5):
+        await asyncio.gather(*(increase() for _ in range(20)))
+    assert await things.get("a") == Thing("a", 100)
+
+
 async def test_numbers_are_never_given_twice(database):
     numbers = await asyncio.gather(*(database.next_number("epoch") for _ in range(50)))
     assert sorted(numbers) == list(range(1, 51))
+    assert await database.next_numbers("epoch", 3) == range(51, 54)
 
 
 async def test_a_lease_has_one_holder_and_its_term_fences(database):

@@ -6,6 +6,7 @@ Nothing outside this package imports motor, so that it can be replaced (facts.md
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
@@ -20,13 +21,14 @@ from motor.motor_asyncio import (
 )
 from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import (
-    ConfigurationError as MongoConfigurationError,
-)
-from pymongo.errors import (
+    BulkWriteError,
     DuplicateKeyError,
     InvalidURI,
     OperationFailure,
     PyMongoError,
+)
+from pymongo.errors import (
+    ConfigurationError as MongoConfigurationError,
 )
 from understudy_contracts.errors import ConfigurationError, Conflict, Unavailable, UnderstudyError
 from understudy_runtime.configuration import ControlSettings
@@ -39,6 +41,8 @@ Session = AsyncIOMotorClientSession
 Filter = Mapping[str, Any]
 
 SERVER_SELECTION_MS = 5000
+RETRY_TRANSACTION_S = 30.0
+DUPLICATE_KEY = 11000
 
 log = structlog.get_logger()
 
@@ -65,8 +69,7 @@ class Database:
         """
         try:
             async with await self.client.start_session() as session:
-                result: R = await session.with_transaction(work)
-                return result
+                return await _transacted(session, work)
         except PyMongoError as error:
             raise translated(error) from None
 
@@ -171,6 +174,41 @@ class Documents(Generic[D]):
         return msgspec.convert(body, type=self._kind)
 
 
+async def _transacted(session: Session, work: Callable[[Session], Coroutine[Any, Any, R]]) -> R:
+    """The driver's own `with_transaction` commits outside of the part that it repeats (motor 3.7), so that
+    a conflict found by the commit would reach the caller; here it is done again like any other."""
+    until = time.monotonic() + RETRY_TRANSACTION_S
+    for pause in pauses(first=0.002, most=0.1):
+        session.start_transaction()
+        try:
+            try:
+                result = await work(session)
+            except PyMongoError:
+                await session.abort_transaction()
+                raise
+            await _commit(session, until)
+        except PyMongoError as error:
+            if not error.has_error_label("TransientTransactionError") or time.monotonic() > until:
+                raise
+        else:
+            return result
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses never end")
+
+
+async def _commit(session: Session, until: float) -> None:
+    """Commit, again while it is unknown whether it was done; committing twice does it once."""
+    for pause in pauses(first=0.01):
+        try:
+            await session.commit_transaction()
+        except PyMongoError as error:
+            if not error.has_error_label("UnknownTransactionCommitResult") or time.monotonic() > until:
+                raise
+        else:
+            return
+        await asyncio.sleep(pause)
+
+
 async def _translated(work: Awaitable[R]) -> R:
     """Foreign errors become ours here, at the edge. Inside of a transaction the driver must see its own
     transient ones to try again: they carry a label and pass."""
@@ -186,11 +224,18 @@ def translated(error: PyMongoError) -> UnderstudyError:
     """Our error for one of the driver's: Conflict for a key that is taken, else Unavailable."""
     if isinstance(error, DuplicateKeyError):
         return Conflict(f"already taken: {_taken(error)}", key=_taken(error))
+    if isinstance(error, BulkWriteError):
+        refused = (error.details or {}).get("writeErrors", [])
+        if refused and refused[0].get("code") == DUPLICATE_KEY:
+            return Conflict(f"already taken: {_pairs(refused[0])}", key=_pairs(refused[0]))
     return Unavailable(f"MongoDB does not answer: {str(error)[:300]}")
 
 
 def _taken(error: DuplicateKeyError) -> str:
-    details = error.details or {}
+    return _pairs(error.details or {})
+
+
+def _pairs(details: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in dict(details.get("keyValue", {})).items())
 
 
