@@ -1,1 +1,1 @@
-"""The ledger of device license keys."""
+"""The ledger of device license keys: who holds which, and every move of each."""
