@@ -1,0 +1,282 @@
+"""The agent: carries out the host's commands, each saved before it takes effect, and tells its state."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+from understudy_contracts.commands import (
+    Activate,
+    AgentCommand,
+    ClearFootage,
+    Configure,
+    Done,
+    DutyCommand,
+    Erase,
+    FetchFootage,
+    FootageCommand,
+    Permit,
+    Release,
+    ReportState,
+    Resume,
+    Stage,
+    StandDown,
+    StopFetching,
+    Unstage,
+    name_of,
+)
+from understudy_contracts.errors import Conflict, InvalidInput
+from understudy_contracts.machine import Authority, Heartbeat, Serving, Unassigned
+from understudy_contracts.model import Role
+from understudy_contracts.settings import VersionedSettings
+from understudy_runtime.clock import Clock
+from understudy_runtime.grants import Grant, verify_grant
+
+from understudy_recording_server.clearing import clear
+from understudy_recording_server.duty import DutyState, decide, duty_when_configured, serving_with
+from understudy_recording_server.erasing import check_erase_token, erase
+from understudy_recording_server.fences import pass_lane
+from understudy_recording_server.fetching import Fetcher
+from understudy_recording_server.identity import AgentFile, AgentRecord
+from understudy_recording_server.joining import own_version
+from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.recorder_process import RecorderProcess
+from understudy_recording_server.settings_store import SettingsStore, check_version
+from understudy_recording_server.storage import StorageWatch
+from understudy_recording_server.wanted import OWN_FOLDER, folder_of, wanted
+
+CLOSING_S = 4.0
+"""How long a command waits for files to be closed: less than the host waits for its answer."""
+DEFAULT_HEARTBEAT_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Agent:
+    """One machine. `changed` is called after every change that the host should know at once."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        file: AgentFile,
+        record: AgentRecord,
+        *,
+        settings: SettingsStore,
+        recorder: RecorderProcess,
+        storage: StorageWatch,
+        fetcher: Fetcher,
+        manifests: Manifests,
+        clock: Clock,
+        maximum_cameras: int,
+        changed: Callable[[], None],
+    ) -> None:
+        self.address = ""
+        self._data_dir = data_dir
+        self._file = file
+        self._record = record
+        self._settings = settings
+        self._recorder = recorder
+        self._storage = storage
+        self._fetcher = fetcher
+        self._manifests = manifests
+        self._clock = clock
+        self._maximum_cameras = maximum_cameras
+        self._changed = changed
+        self._boot = uuid.uuid4().hex[:12]
+        self._sequence = 0
+        # Commands that decide who records come one at a time; those on a failover's footage, one a failover.
+        self._deciding = asyncio.Lock()
+        self._lanes: dict[str, asyncio.Lock] = {}
+
+    @property
+    def record(self) -> AgentRecord:
+        return self._record
+
+    @property
+    def heartbeat_s(self) -> float:
+        configuration = self._record.configuration
+        return configuration.heartbeat_s if configuration else DEFAULT_HEARTBEAT_S
+
+    def take_up(self) -> None:
+        """Do what the disk tells, without asking anyone: recording twice is harmless, dark is not."""
+        self._recorder.want(wanted(self._record.duty, self._settings.own, self._settings.staged))
+
+    def state(self) -> Heartbeat:
+        """The whole state, as it is told the host."""
+        self._sequence += 1
+        record, own = self._record, self._settings.own
+        configuration = record.configuration
+        return Heartbeat(
+            machine=record.machine,
+            site=record.site,
+            boot=self._boot,
+            sequence=self._sequence,
+            sent_at=self._clock.wall_ms(),
+            version=own_version(),
+            server=record.server,
+            role=record.role,
+            duty=record.duty,
+            fence=record.fence,
+            settings_version=own.version if own else 0,
+            configured=configuration is not None,
+            heartbeat_s=self.heartbeat_s,
+            staged=self._settings.staged_versions,
+            storage=self._storage.storage,
+            recorder=self._recorder.state(),
+            cameras=self._recorder.evidence.cameras(),
+            authority=record.authority,
+            restorations=self._fetcher.progress(),
+            address=self.address,
+            maximum_cameras=self._maximum_cameras,
+            disabled=configuration.disabled if configuration else False,
+            footage_bytes=self._storage.footage_bytes,
+        )
+
+    async def carry_out(self, command: AgentCommand) -> Done:
+        """Carry out a command, or raise the refusal. When this returns, the new state survives a crash."""
+        match command:
+            case ReportState():
+                return Done(self.state())
+            case FetchFootage() | StopFetching() | ClearFootage():
+                async with self._lanes.setdefault(command.failover, asyncio.Lock()):
+                    await self._care_for_footage(command)
+            case _:
+                async with self._deciding:
+                    await self._decide(command)
+        log.info("carried out", command=name_of(command), failover=getattr(command, "failover", None))
+        self._changed()
+        return Done(self.state())
+
+    async def _decide(self, command: AgentCommand) -> None:
+        match command:
+            case Configure():
+                await self._configure(command)
+            case Stage():
+                await self._stage(command.settings)
+            case Unstage():
+                await self._unstage(command.server)
+            case Activate() | Permit() | StandDown() | Resume() | Release():
+                await self._change_duty(command)
+            case Erase():
+                await self._erase(command.token)
+
+    async def _configure(self, command: Configure) -> None:
+        configuration, own = command.configuration, command.settings
+        if own is not None and own.server != configuration.server:
+            raise InvalidInput(f"settings of {own.server} cannot be those of {configuration.server}")
+        duty = duty_when_configured(self._record.duty, configuration.role)
+        if configuration.role is Role.FAILOVER:
+            own = None
+        if own is not None and not check_version(self._settings.own, own):
+            own = self._settings.own
+        if own is not self._settings.own and (own is not None or configuration.role is Role.FAILOVER):
+            await self._settings.keep_own(own)
+        await self._save(
+            server=configuration.server,
+            server_name=configuration.server_name,
+            role=configuration.role,
+            configuration=configuration,
+            duty=duty,
+        )
+        self.take_up()
+
+    async def _stage(self, settings: VersionedSettings) -> None:
+        duty, held = self._record.duty, self._settings.staged.get(settings.server)
+        serving = duty if isinstance(duty, Serving) and duty.server == settings.server else None
+        if not check_version(held, settings, operated=serving is not None):
+            return
+        await self._settings.stage(settings)
+        if serving is not None and held is not None:
+            changed = serving_with(serving, held.settings, settings, self._maximum_cameras)
+            await self._save(duty=changed)
+            self.take_up()
+
+    async def _unstage(self, server: str) -> None:
+        duty = self._record.duty
+        if isinstance(duty, Serving) and duty.server == server:
+            raise Conflict(f"this machine serves for {server} in {duty.failover}: its settings are in use")
+        await self._settings.unstage(server)
+
+    async def _change_duty(self, command: DutyCommand) -> None:
+        record = self._record
+        before = DutyState(record.role, record.duty, record.fence, record.authority)
+        permit = self._verified_permit(command) if isinstance(command, Permit) else None
+        after = decide(before, command, self._settings.staged_versions, permit)
+        if after != before:
+            await self._save(duty=after.duty, fence=after.fence, authority=after.authority)
+        self.take_up()
+        if isinstance(command, Release):
+            await self._wait_stopped(folder_of(command.failover))
+        elif isinstance(command, StandDown):
+            await self._wait_stopped(OWN_FOLDER)
+
+    def _verified_permit(self, command: Permit) -> Grant:
+        record = self._record
+        return verify_grant(
+            command.token,
+            record.trust.get("permit", ""),
+            purpose="permit",
+            machine=record.machine,
+            now_ms=self._clock.wall_ms(),
+        )
+
+    async def _wait_stopped(self, folder: str) -> None:
+        if not await self._recorder.wait_stopped(folder, CLOSING_S):
+            log.warning("files are still being closed", folder=folder)
+
+    async def _care_for_footage(self, command: FootageCommand) -> None:
+        failover = command.failover
+        repeated = self._record.lanes.get(failover) == command.step
+        async with self._deciding:
+            lanes = pass_lane(self._record.lanes, failover, command.epoch, command.step)
+            if lanes != self._record.lanes:
+                await self._save(lanes=lanes)
+        match command:
+            case FetchFootage():
+                await self._fetcher.start(command, repeated=repeated)
+            case StopFetching():
+                await self._fetcher.stop(failover)
+            case ClearFootage():
+                duty = self._record.duty
+                if isinstance(duty, Serving) and duty.failover == failover:
+                    raise Conflict(f"this machine still serves in {failover}")
+                await clear(self._data_dir, command, self._manifests)
+                await self._storage.measure()
+
+    async def _erase(self, token: str) -> None:
+        grant = check_erase_token(token, self._record, self._clock.wall_ms())
+        await self._save(
+            used_serials=[*self._record.used_serials, grant.serial],
+            erasing=True,
+            duty=Unassigned(),
+            authority=Authority(),
+            configuration=None,
+        )
+        self._recorder.want({})
+        await self._wait_stopped(OWN_FOLDER)
+        await self._fetcher.forget()
+        await self.finish_erasing()
+
+    async def finish_erasing(self) -> None:
+        """Erase, if that has been begun; also after a crash in the middle of it.
+
+        Raises:
+            Unavailable: the disk said no.
+        """
+        if not self._record.erasing:
+            return
+        await asyncio.to_thread(erase, self._data_dir)
+        self._settings.load()
+        await self._save(erasing=False)
+        await self._storage.measure()
+        log.warning("machine erased")
+
+    async def _save(self, **changes: object) -> None:
+        record = msgspec.structs.replace(self._record, **changes)
+        if record != self._record:
+            await self._file.save(record)
+            self._record = record

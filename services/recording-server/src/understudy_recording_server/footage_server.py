@@ -1,0 +1,161 @@
+"""Serves the footage of failovers to those whom the host has granted it; checked without asking anyone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+from aiohttp import web
+from understudy_contracts.errors import ConfigurationError, Conflict, InvalidId, InvalidInput, Refused
+from understudy_contracts.ids import epoch_of
+from understudy_footage import FootagePath, FootageRoot
+from understudy_runtime.clock import Clock
+from understudy_runtime.grants import verify_grant
+
+from understudy_recording_server.identity import AgentRecord
+from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.options import host_and_port
+
+FETCH_PURPOSE = "fetch"
+HASHING_S = 10.0
+"""How long a request for a manifest is kept waiting before the other side is told to come again."""
+
+log = structlog.get_logger()
+
+
+class FootageServer:
+    """GET only; anything but a footage path of that failover is answered with 400 or 404."""
+
+    def __init__(
+        self, data_dir: Path, record: Callable[[], AgentRecord], manifests: Manifests, clock: Clock
+    ) -> None:
+        self._data = FootageRoot(data_dir)
+        self._record = record
+        self._manifests = manifests
+        self._clock = clock
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        application.router.add_get("/footage/{failover}/manifest", self._manifest)
+        application.router.add_get("/footage/{failover}/files/{path:.*}", self._file)
+        return application
+
+    async def _manifest(self, request: web.Request) -> web.StreamResponse:
+        failover = request.match_info["failover"]
+        if refusal := self._refusal(request, failover):
+            return refusal
+        task = self._manifests.begin(failover)
+        await asyncio.wait({task}, timeout=HASHING_S)
+        if not task.done():
+            return web.Response(status=202, headers={"Retry-After": "1"})
+        try:
+            manifest = task.result()
+        except Conflict as error:
+            return _problem(409, error.message)
+        except OSError as error:
+            log.error("no manifest", failover=failover, error=error.strerror)
+            return _problem(503, f"the footage cannot be read: {error.strerror}")
+        return web.Response(body=msgspec.json.encode(manifest), content_type="application/json")
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        failover = request.match_info["failover"]
+        if refusal := self._refusal(request, failover):
+            return refusal
+        root = self._data.failover(failover)
+        try:
+            path = root.join(FootagePath.parse(request.match_info["path"]).text)
+        except InvalidInput as error:
+            return _problem(404, error.message)
+        if root.path.is_symlink() or not path.is_file():
+            return _problem(404, "there is no such file")
+        return web.FileResponse(path, chunk_size=1 << 20)
+
+    def _refusal(self, request: web.Request, failover: str) -> web.Response | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return _problem(401, "a grant of the host is needed: Authorization: Bearer <grant>")
+        try:
+            epoch_of(failover)
+        except InvalidId as error:
+            return _problem(404, error.message)
+        record = self._record()
+        try:
+            grant = verify_grant(
+                token.strip(),
+                record.trust.get(FETCH_PURPOSE, ""),
+                purpose=FETCH_PURPOSE,
+                machine=record.machine,
+                now_ms=self._clock.wall_ms(),
+            )
+        except Refused as error:
+            return _problem(403, error.message)
+        if grant.failover != failover:
+            return _problem(403, f"the grant is not for {failover}")
+        return None
+
+
+def _problem(status: int, detail: str) -> web.Response:
+    body = msgspec.json.encode({"status": status, "detail": detail})
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return web.Response(status=status, body=body, content_type="application/problem+json", headers=headers)
+
+
+@asynccontextmanager
+async def serve_footage(server: FootageServer, listen: str) -> AsyncIterator[int]:
+    """Serve while the context is open; gives the port.
+
+    Raises:
+        ConfigurationError: the address is none, or in use.
+    """
+    host, port = host_and_port(listen)
+    runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(
+                f"cannot serve footage at {listen}: {reason}; choose another address with --listen"
+            ) from None
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def advertised(listen: str, advertise: str, port: int, nats_urls: list[str]) -> str:
+    """The address under which others reach the footage: what was configured, or what can be told from how
+    this machine reaches its host.
+
+    Raises:
+        ConfigurationError: `advertise` is no address.
+    """
+    if advertise:
+        host, port = host_and_port(advertise.removeprefix("http://").rstrip("/"), default_port=port)
+    else:
+        host, _ = host_and_port(listen)
+        if host in {"0.0.0.0", "::"}:  # noqa: S104 - asked, not bound
+            host = _own_address(nats_urls)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _own_address(nats_urls: list[str]) -> str:
+    for url in nats_urls:
+        parts = urlsplit(url)
+        try:
+            found = socket.getaddrinfo(parts.hostname, parts.port or 4222, type=socket.SOCK_DGRAM)
+            family, kind, protocol, _, address = found[0]
+            # Connecting a datagram socket sends nothing; it only asks which way packets would go.
+            with socket.socket(family, kind, protocol) as probe:
+                probe.connect(address)
+                return str(probe.getsockname()[0])
+        except (OSError, ValueError):
+            continue
+    return socket.gethostname()

@@ -1,0 +1,227 @@
+"""The recorder as a child process: started, told what to record, restarted when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+from understudy_contracts.errors import InvalidMessage
+from understudy_contracts.machine import Recorder
+from understudy_contracts.model import RecorderState
+from understudy_runtime.clock import Clock
+from understudy_runtime.configuration import PREFIX
+from understudy_runtime.retry import pauses
+
+from understudy_recording_server.evidence import Evidence
+from understudy_recording_server.recorder.protocol import (
+    Apply,
+    Command,
+    FileRecovered,
+    Ready,
+    SegmentFinished,
+    Shutdown,
+    Stop,
+    Trouble,
+    decode_report,
+    encode,
+)
+from understudy_recording_server.recorder_health import recent, recorder_state
+from understudy_recording_server.wanted import CameraSet
+
+MAXIMUM_LINE_BYTES = 64 << 20
+SILENCE_S = 5.0
+"""It speaks every second. Silent twice this long, it hangs, and a new one takes its place."""
+START_S = 120.0
+"""Before it is ready it finishes what a crash had left, which a slow disk may draw out."""
+ENDING_S = 17.0
+"""The recorder itself gives up on a hanging disk after 15 s."""
+
+log = structlog.get_logger()
+
+
+class RecorderProcess:
+    """Keeps one recorder running. `changed` is called whenever the host should hear of something at once,
+    `finished` with each file of footage that is complete."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        clock: Clock,
+        changed: Callable[[], None],
+        finished: Callable[[SegmentFinished], None] = lambda _: None,
+    ) -> None:
+        self.evidence = Evidence()
+        self._data_dir = data_dir
+        self._clock = clock
+        self._changed = changed
+        self._finished = finished
+        self._sets: dict[str, CameraSet] = {}
+        self._generation = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = False
+        self._crashes: list[float] = []
+        self._restarts = 0
+        self._reason = ""
+        self._installed = True
+        self._news = asyncio.Condition()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def state(self) -> Recorder:
+        if not self._installed:
+            return Recorder(RecorderState.NOT_INSTALLED, self._restarts, self._reason)
+        state = recorder_state(self._crashes, self._clock.monotonic())
+        return Recorder(state, self._restarts, self._reason if state is RecorderState.CRASHING else "")
+
+    def want(self, sets: Mapping[str, CameraSet]) -> None:
+        """Record exactly these sets from now on, also after a crash; what is unchanged is not touched."""
+        for folder in [folder for folder in self._sets if folder not in sets]:
+            self._generation += 1
+            del self._sets[folder]
+            self.evidence.expect(folder, None, self._generation)
+            self._send(Stop(folder, self._generation))
+        for folder, wanted in sets.items():
+            if self._sets.get(folder) == wanted:
+                continue
+            self._generation += 1
+            self._sets[folder] = wanted
+            self.evidence.expect(folder, wanted, self._generation)
+            self._send(self._apply(folder, wanted))
+        self._changed()
+
+    async def wait_stopped(self, folder: str, within_s: float) -> bool:
+        """Wait until every file of a folder that is no longer wanted is closed and named."""
+        try:
+            async with asyncio.timeout(within_s), self._news:
+                await self._news.wait_for(lambda: self.evidence.is_stopped(folder))
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Supervise until cancelled; then the recorder finishes its files and ends."""
+        waiting = pauses(0.5, 10.0)
+        while True:
+            process = await self._start()
+            if process is not None:
+                try:
+                    await self._attend(process)
+                finally:
+                    await self._end(process)
+                log.error("the recorder ended", status=process.returncode)
+                self._crashed(f"the recorder ended with status {process.returncode}")
+            if self.state().state is RecorderState.RUNNING:
+                waiting = pauses(0.5, 10.0)
+            else:
+                await asyncio.sleep(next(waiting))
+
+    async def _start(self) -> asyncio.subprocess.Process | None:
+        # None of our secrets is any of its business.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        command = (sys.executable, "-m", "understudy_recording_server.recorder")
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                "--data-dir",
+                str(self._data_dir),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=MAXIMUM_LINE_BYTES,
+                env=environment,
+                # A Ctrl-C at the terminal is for the agent, which ends the recorder in order.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._installed = False
+            self._crashed(f"the recorder cannot be started: {error.strerror}")
+            return None
+        self._installed = True
+        self._process, self._ready = process, False
+        for folder, wanted in self._sets.items():
+            self._send(self._apply(folder, wanted))
+        return process
+
+    async def _attend(self, process: asyncio.subprocess.Process) -> None:
+        """Hear the recorder until it ends, or hangs."""
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        silent, patience = 0, START_S
+        # Twice, since a first time may only mean that we ourselves were suspended.
+        while silent < 2:
+            try:
+                line = await asyncio.wait_for(process.stdout.readline(), patience)
+            except TimeoutError:
+                silent += 1
+                continue
+            except ValueError:
+                log.error("the recorder said something endless")
+                break
+            if not line:
+                return
+            silent, patience = 0, SILENCE_S if self._ready else START_S
+            await self._hear(line)
+        log.error("the recorder hangs")
+        process.kill()
+
+    async def _hear(self, line: bytes) -> None:
+        try:
+            report = decode_report(line)
+        except InvalidMessage as error:
+            log.warning("the recorder said something unknown", error=error.message)
+            return
+        match report:
+            case Ready():
+                self._ready = True
+                log.info("recorder ready", pid=report.pid)
+            case Trouble():
+                log.warning(
+                    "recorder trouble", reason=report.reason, camera=report.camera, folder=report.folder
+                )
+            case FileRecovered():
+                log.info("file recovered", path=report.path, camera=report.camera, cut_bytes=report.cut_bytes)
+            case SegmentFinished():
+                self._finished(report)
+        news = self.evidence.take(report)
+        async with self._news:
+            self._news.notify_all()
+        if news:
+            self._changed()
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """Have it finish its files; also called when it has ended by itself."""
+        self._process = None
+        if process.returncode is None and process.stdin is not None:
+            process.stdin.write(encode(Shutdown()))
+            process.stdin.close()
+            try:
+                # Its last words must be read, or it would wait for a reader.
+                await asyncio.wait_for(process.communicate(), ENDING_S)
+            except TimeoutError:
+                log.error("the recorder does not end")
+            except (BrokenPipeError, ConnectionResetError):
+                log.debug("the recorder ended before it was told to")
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+    def _crashed(self, reason: str) -> None:
+        now = self._clock.monotonic()
+        self._crashes = [*recent(self._crashes, now), now]
+        self._restarts += 1
+        self._reason = reason
+        self.evidence.recorder_gone()
+        self._changed()
+
+    def _apply(self, folder: str, wanted: CameraSet) -> Apply:
+        return Apply(folder, wanted.cameras, self._generation, wanted.segment_s)
+
+    def _send(self, command: Command) -> None:
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.is_closing():
+            return  # The next one is told everything at its start.
+        process.stdin.write(encode(command))
