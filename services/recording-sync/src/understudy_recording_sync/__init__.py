@@ -1,1 +1,1 @@
-"""Brings footage home."""
+"""Brings footage home: drives restorations until every file is verified, or a person stops them."""
