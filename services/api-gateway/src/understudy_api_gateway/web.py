@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request, Response, Router, get
@@ -11,7 +10,6 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.static_files import create_static_files_router
 from litestar.types import ASGIApp
 from understudy_contracts.errors import UnderstudyError
 
@@ -23,6 +21,7 @@ from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.problems import from_http_exception, from_surprise, from_understudy_error
 from understudy_api_gateway.resources.audit import audit_router
 from understudy_api_gateway.resources.cameras.handlers import cameras_router, server_cameras_router
+from understudy_api_gateway.resources.console import console_router
 from understudy_api_gateway.resources.events.handlers import events_router
 from understudy_api_gateway.resources.failover_settings import (
     failover_defaults_router,
@@ -38,8 +37,6 @@ from understudy_api_gateway.resources.sessions.accounts import Accounts
 from understudy_api_gateway.resources.sessions.handlers import sessions_router
 from understudy_api_gateway.resources.settings.handlers import settings_router
 from understudy_api_gateway.resources.users import users_router
-
-CONSOLE = Path(__file__).parent / "console"
 
 _RESOURCES = [
     sessions_router,
@@ -60,11 +57,6 @@ _RESOURCES = [
 ]
 
 
-@get("/", opt={"public": True}, include_in_schema=False, sync_to_thread=False)
-def console() -> Response[bytes]:
-    return Response((CONSOLE / "index.html").read_bytes(), media_type="text/html; charset=utf-8")
-
-
 @get("/openapi.json", opt={"public": True}, include_in_schema=False, sync_to_thread=False)
 def openapi(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
@@ -73,9 +65,8 @@ def openapi(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
 def make_application(parts: Parts, accounts: Accounts, idempotency: Idempotency) -> ASGIApp:
     """The ASGI application of one gateway."""
     api = Router("/api/v1", route_handlers=[*_RESOURCES, openapi])
-    static = create_static_files_router("/static", directories=[CONSOLE], opt={"public": True})
     application = Litestar(
-        route_handlers=[api, health_router, console, static],
+        route_handlers=[api, health_router, console_router],
         dependencies=dependencies(parts, accounts),
         guards=[guard_with(accounts.identify)],
         before_request=idempotency.before,
