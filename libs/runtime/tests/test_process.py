@@ -17,13 +17,13 @@ from understudy_runtime.configuration import ProcessSettings
 from understudy_runtime.process import run_service
 async def main(settings, stopping):
     {body}
-sys.exit(run_service("probe", ProcessSettings, main))
+sys.exit(run_service("probe", ProcessSettings, main, end_within_s={end_within_s}))
 """
 
 
-def start(body: str, **environment: str) -> subprocess.Popen[str]:
+def start(body: str, end_within_s: float = 30, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(body=body)],
+        [sys.executable, "-c", PROGRAM.format(body=body, end_within_s=end_within_s)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -54,6 +54,21 @@ def test_it_ends_when_told():
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
     assert finished(process)[0] == 0
+
+
+def test_it_ends_when_told_though_it_still_waits_for_somebody_who_never_comes():
+    process = start("print('up', flush=True); await asyncio.Event().wait()", end_within_s=0.2)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    status, lines = finished(process)
+    assert status == 0
+    assert [line for line in lines if "ended before all was in order" in line] == lines
+
+
+def test_a_configuration_that_only_main_finds_wrong_is_status_2():
+    status, lines = finished(start("raise ConfigurationError('no key')"))
+    assert (status, lines) == (2, ["understudy probe: no key"])
 
 
 @given(st.floats(0.01, 1), st.floats(1, 10), st.integers())

@@ -20,6 +20,9 @@ from understudy_runtime.telemetry import set_up_telemetry
 EXIT_CONFIGURATION = 2
 EXIT_FAILURE = 1
 
+# A recording server finishes its files, which takes time; control services pass less.
+END_WITHIN_S = 30.0
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -32,9 +35,14 @@ def end_with_parent() -> None:
 
 
 def run_service(
-    name: str, settings_type: type[S], main: Callable[[S, asyncio.Event], Awaitable[None]]
+    name: str,
+    settings_type: type[S],
+    main: Callable[[S, asyncio.Event], Awaitable[None]],
+    *,
+    end_within_s: float = END_WITHIN_S,
 ) -> int:
-    """Run `main(settings, stopping)` until it returns; SIGTERM and SIGINT set `stopping`.
+    """Run `main(settings, stopping)` until it returns; SIGTERM and SIGINT set `stopping`, and `end_within_s`
+    seconds later it is cancelled.
 
     Returns the exit status: 0, or 2 with one line on standard error when it cannot run as configured,
     or 1 when it failed later.
@@ -47,17 +55,19 @@ def run_service(
         return EXIT_CONFIGURATION
     if os.environ.get("UNDERSTUDY_SUPERVISED"):
         end_with_parent()
-    return asyncio.run(_run(name, settings, main))
+    return asyncio.run(_run(name, settings, main, end_within_s))
 
 
-async def _run(name: str, settings: S, main: Callable[[S, asyncio.Event], Awaitable[None]]) -> int:
+async def _run(
+    name: str, settings: S, main: Callable[[S, asyncio.Event], Awaitable[None]], end_within_s: float
+) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     log = structlog.get_logger()
     try:
-        await main(settings, stopping)
+        await _until_stopped(main(settings, stopping), stopping, end_within_s)
     except Exception as error:
         known = _known_error(error)
         if known is None:
@@ -70,6 +80,25 @@ async def _run(name: str, settings: S, main: Callable[[S, asyncio.Event], Awaita
         if isinstance(provider, TracerProvider):
             await asyncio.to_thread(provider.shutdown)
     return 0
+
+
+async def _until_stopped(work: Awaitable[None], stopping: asyncio.Event, end_within_s: float) -> None:
+    """Run `work` to its end. Told to stop, it has `end_within_s` to end by itself: work that still waits for
+    a database or a bus that is not there does not look whether it should stop."""
+    running = asyncio.ensure_future(work)
+    told = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running}, timeout=end_within_s if not running.done() else None)
+        if not running.done():
+            structlog.get_logger().warning("ended before all was in order", after_s=end_within_s)
+            running.cancel()
+            await asyncio.wait({running})
+    finally:
+        told.cancel()
+        running.cancel()
+    if not running.cancelled():
+        running.result()
 
 
 def _known_error(error: BaseException) -> UnderstudyError | None:
