@@ -1,6 +1,7 @@
 """The broker as a process of its own."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -45,6 +46,9 @@ async def test_it_starts_answers_and_ends_in_order(host, gateway):
                     break
                 except Unavailable:
                     await asyncio.sleep(0.05)
+        async with host.observer_bus() as observer:
+            reply = await observer.client.request("$SRV.INFO.understudy-license-broker", timeout=5)
+        assert len(json.loads(reply.data)["endpoints"]) == 6
         process.send_signal(signal.SIGTERM)
         _, errors = await asyncio.wait_for(process.communicate(), 10)
         assert process.returncode == 0, errors
