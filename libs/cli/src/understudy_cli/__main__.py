@@ -35,10 +35,14 @@ def main() -> int:
     except (UnderstudyError, OSError) as error:
         return _refuse(line_of(error), FAILURE)
     except Exception as error:  # noqa: BLE001 - the last line of defence: people see a line, not our insides
-        if os.environ.get("UNDERSTUDY_LOG_LEVEL", "").lower() == "debug":
+        if _debugging():
             traceback.print_exception(error)
         return _refuse(line_of(error), FAILURE)
     return result if isinstance(result, int) else 0
+
+
+def _debugging() -> bool:
+    return os.environ.get("UNDERSTUDY_LOG_LEVEL", "").lower() == "debug"
 
 
 def _text_of(error: TyperException) -> str:

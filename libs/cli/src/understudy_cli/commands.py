@@ -1,4 +1,7 @@
-"""The commands: each reads its options and hands over."""
+"""The commands: each reads its options and hands over.
+
+What only `up` and `demo` need is imported when they run: a client of the API must answer at once.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,8 @@ from understudy_cli.client.administration import events, licenses, login, logout
 from understudy_cli.client.administration import settings as failover_settings
 from understudy_cli.client.failovers import failover
 from understudy_cli.client.servers import cameras, servers, status
-from understudy_cli.control_plane import ControlPlanePlan
-from understudy_cli.demo.progress import Narrator
-from understudy_cli.demo.run import DemoPlan, demo
 from understudy_cli.running import run_until_ended
 from understudy_cli.settings import command_settings, default_data_dir
-from understudy_cli.up import up
 
 app = typer.Typer(
     name="understudy",
@@ -51,7 +50,12 @@ def up_command(
     listen: Listen = "",
 ) -> None:
     """Run the control plane on this machine: embedded NATS and MongoDB, six services."""
+    from understudy_cli.control_plane import ControlPlanePlan
+    from understudy_cli.quiet import keep_libraries_quiet
+    from understudy_cli.up import up
+
     settings = command_settings()
+    keep_libraries_quiet(settings.log_level)
     plan = ControlPlanePlan(
         data_dir=(data_dir or Path(settings.data_dir or default_data_dir())).absolute(),
         listen=ListenAddress.parse(listen or settings.listen or f"127.0.0.1:{DEFAULT_PORT}"),
@@ -89,7 +93,12 @@ def demo_command(
     listen: Listen = "",
 ) -> None:
     """Show the main job on this machine: real processes, real streams, real files."""
+    from understudy_cli.demo.progress import Narrator
+    from understudy_cli.demo.run import DemoPlan, demo
+    from understudy_cli.quiet import keep_libraries_quiet
+
     settings = command_settings()
+    keep_libraries_quiet(settings.log_level)
     wanted = listen or settings.listen
     plan = DemoPlan(
         servers=servers,

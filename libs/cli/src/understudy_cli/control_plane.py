@@ -7,26 +7,20 @@ import contextlib
 import importlib.util
 import os
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-import httpx
 from understudy_bus.authority import GRANT_SIGNERS, write_authority
-from understudy_contracts.errors import ConfigurationError, Unavailable
+from understudy_contracts.errors import ConfigurationError
 from understudy_contracts.model import Service
 from understudy_lab.embedded import EmbeddedMongo, EmbeddedNats, FolderNotWritable
 from understudy_lab.embedded.process import writable_folder
 
 from understudy_cli.addresses import ListenAddress
 from understudy_cli.processes import ProcessPlan
+from understudy_cli.readiness import wait_until_ready
 from understudy_cli.supervisor import Supervisor
-
-ADMINISTRATOR: Final = "admin"
-READY_WITHIN_S: Final = 60.0
-_POLL_S: Final = 0.1
 
 Say = Callable[[str], None]
 
@@ -75,7 +69,7 @@ async def running_control_plane(plan: ControlPlanePlan, say: Say) -> AsyncIterat
         for service in Service:
             environment = _environment(service, authority, nats_url, mongo_url, listen)
             await supervisor.start(ProcessPlan(str(service), ["-m", _module(service)], environment))
-        await _wait_until_ready(listen.url, supervisor)
+        await wait_until_ready(listen.url, nats_url, authority, supervisor)
         yield ControlPlane(listen.url, password_file, supervisor)
 
 
@@ -129,21 +123,6 @@ def _environment(
             "UNDERSTUDY_ADMINISTRATOR_PASSWORD_FILE": str(_password_file(authority)),
         }
     return environment
-
-
-async def _wait_until_ready(url: str, supervisor: Supervisor) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    words = "it did not answer"
-    async with httpx.AsyncClient(base_url=url, timeout=5, trust_env=False) as client:
-        while time.monotonic() < deadline:
-            supervisor.raise_if_failed()
-            with contextlib.suppress(httpx.HTTPError):
-                answer = await client.get("/health/ready")
-                if answer.status_code == httpx.codes.OK:
-                    return
-                words = f"it says {' '.join(answer.text.split())[:300]}"
-            await asyncio.sleep(_POLL_S)
-    raise Unavailable(f"the control plane was not ready within {READY_WITHIN_S:.0f} s: {words}")
 
 
 def _data_folder(folder: Path) -> Path:

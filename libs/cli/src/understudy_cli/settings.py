@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from understudy_runtime.configuration import ProcessSettings, load_settings
+
+ADMINISTRATOR: Final = "admin"
+"""The user that the api-gateway makes at its first start."""
 
 
 class CommandSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

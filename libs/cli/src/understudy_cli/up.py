@@ -6,7 +6,8 @@ import asyncio
 
 from rich.console import Console
 
-from understudy_cli.control_plane import ADMINISTRATOR, ControlPlanePlan, running_control_plane
+from understudy_cli.control_plane import ControlPlanePlan, running_control_plane
+from understudy_cli.settings import ADMINISTRATOR
 
 
 async def up(plan: ControlPlanePlan, console: Console) -> None:

@@ -17,8 +17,8 @@ from understudy_contracts.model import UserRole
 from understudy_cli.api import STREAM_OPEN, Api
 from understudy_cli.client.calls import AsJson, Url, call, say, show, show_json
 from understudy_cli.client.servers import password_from
-from understudy_cli.control_plane import ADMINISTRATOR
 from understudy_cli.session import Session, forget_session, load_session, save_session
+from understudy_cli.settings import ADMINISTRATOR
 from understudy_cli.tables import plain_table, time_words
 
 settings = typer.Typer(help="When and how servers fail over.", no_args_is_help=False)

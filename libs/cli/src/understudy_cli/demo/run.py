@@ -14,7 +14,7 @@ from understudy_contracts.errors import InvalidInput, Unavailable, UnderstudyErr
 
 from understudy_cli.addresses import ListenAddress
 from understudy_cli.api import Api
-from understudy_cli.control_plane import ADMINISTRATOR, ControlPlane, ControlPlanePlan, running_control_plane
+from understudy_cli.control_plane import ControlPlane, ControlPlanePlan, running_control_plane
 from understudy_cli.demo.cameras import Cameras, simulated_cameras
 from understudy_cli.demo.folder import demo_folder, require_writable_file
 from understudy_cli.demo.outage import Outage
@@ -23,6 +23,7 @@ from understudy_cli.demo.promises import promises_kept
 from understudy_cli.demo.report import report_of
 from understudy_cli.demo.site import Site
 from understudy_cli.demo.waiting import wait_for
+from understudy_cli.settings import ADMINISTRATOR
 from understudy_cli.tables import server_table
 
 READY_WITHIN_S: Final = 90.0

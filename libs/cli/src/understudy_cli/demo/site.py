@@ -147,7 +147,14 @@ class Site:
         return sorted(found, key=lambda failover: failover.epoch)
 
     async def ledger(self) -> list[LedgerEntry]:
-        return msgspec.convert((await self.api.get("/licenses"))["ledger"], list[LedgerEntry])
+        """The whole ledger, page by page."""
+        entries: list[LedgerEntry] = []
+        while True:
+            after = entries[-1].position if entries else 0
+            page = (await self.api.get("/licenses", after=after))["ledger"]
+            if not page:
+                return entries
+            entries.extend(msgspec.convert(page, list[LedgerEntry]))
 
     async def stop_machines(self) -> None:
         """End every machine politely, so that it finishes its files."""
