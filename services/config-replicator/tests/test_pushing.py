@@ -61,7 +61,7 @@ async def test_a_new_recording_server_is_configured_and_its_failover_server_gets
         assert staged[-1] == SettingsChanged("north", 2, machine="m-spare")
 
 
-async def test_what_is_no_longer_paired_is_unstaged_but_never_while_it_is_served(site, camera, gateway):
+async def test_what_is_no_longer_paired_is_unstaged(site, camera, gateway):
     await site.add("north", pairing=["spare"])
     await site.add("spare", Role.FAILOVER)
     spare = await site.machine("spare")
