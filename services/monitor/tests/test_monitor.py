@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -10,13 +11,14 @@ from understudy_bus.connection import Bus
 from understudy_contracts.events import Event, StatusChanged, VerdictChanged
 from understudy_contracts.machine import Heartbeat, OwnCameras, Standby
 from understudy_contracts.model import Action, Role, Service, Status, Verdict
-from understudy_contracts.servers import Server
+from understudy_contracts.servers import Server, ServerStatus, ServerVerdict
 from understudy_contracts.settings import FailoverSettings, TriggerSettings
 from understudy_contracts.subjects import MachineAddress
 from understudy_contracts.verbs import READ_STATUSES, ReadStatuses
 from understudy_monitor.app import main
 from understudy_store.collections import servers, verdicts
 
+T = TypeVar("T")
 SETTINGS = FailoverSettings(disconnection=TriggerSettings(after_s=1.0))
 SERVERS = [
     Server("rs-1", "Gate", Role.RECORDING, "a", machine="m-1", pairing="all", failover_settings=SETTINGS),
@@ -89,31 +91,47 @@ async def machines(host, database):
 
 
 class Events:
-    """What the observer hears, kept until asked for."""
+    """What the observer hears. Each wait looks through all that came since `forget`, in any order."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._seen: list[Event] = []
+        self._came = asyncio.Condition()
 
     async def heard(self, _subject: str, event: Event) -> None:
-        self._queue.put_nowait(event)
+        async with self._came:
+            self._seen.append(event)
+            self._came.notify_all()
 
-    async def until_verdict(self, server: str, verdict: Verdict, action: Action) -> VerdictChanged:
-        async with asyncio.timeout(15):
-            while True:
-                event = await self._queue.get()
+    def forget(self) -> None:
+        self._seen.clear()
+
+    async def until_verdict(self, server: str, verdict: Verdict, action: Action) -> ServerVerdict:
+        def find() -> ServerVerdict | None:
+            for event in self._seen:
                 if (event.subject, event.event) == (server, "verdict"):
-                    found = msgspec.json.decode(event.data, type=VerdictChanged)
-                    if (found.verdict.verdict, found.verdict.action) == (verdict, action):
+                    found = msgspec.json.decode(event.data, type=VerdictChanged).verdict
+                    if (found.verdict, found.action) == (verdict, action):
                         return found
+            return None
 
-    async def until_status(self, server: str, status: Status) -> StatusChanged:
-        async with asyncio.timeout(15):
-            while True:
-                event = await self._queue.get()
+        return await self._until(find)
+
+    async def until_status(self, server: str, status: Status, *, protected: bool = False) -> ServerStatus:
+        def find() -> ServerStatus | None:
+            for event in self._seen:
                 if (event.subject, event.event) == (server, "status"):
-                    found = msgspec.json.decode(event.data, type=StatusChanged)
-                    if found.status.status is status:
+                    found = msgspec.json.decode(event.data, type=StatusChanged).status
+                    if found.status is status and (found.protected or not protected):
                         return found
+            return None
+
+        return await self._until(find)
+
+    async def _until(self, find: Callable[[], T | None]) -> T:
+        async with asyncio.timeout(15), self._came:
+            while (found := find()) is None:
+                await self._came.wait()
+            return found
 
 
 async def test_a_silent_server_is_found_told_of_and_found_again_after_a_restart_of_the_monitor(
@@ -125,13 +143,11 @@ async def test_a_silent_server_is_found_told_of_and_found_again_after_a_restart_
         async with running_monitor(host):
             for machine in machines:
                 machine.speak()
-            normal = await events.until_status("rs-1", Status.NORMAL)
-            while not normal.status.protected:
-                normal = await events.until_status("rs-1", Status.NORMAL)
+            await events.until_status("rs-1", Status.NORMAL, protected=True)
             await machines[0].fall_silent()
             told = await events.until_verdict("rs-1", Verdict.DISCONNECTED, Action.TRIGGER)
-            assert told.verdict.fault_at is not None
-            assert told.verdict.since - told.verdict.fault_at >= 1000
+            assert told.fault_at is not None
+            assert told.since - told.fault_at >= 1000
             await events.until_status("rs-1", Status.DISCONNECTED)
             async with host.bus(Service.API_GATEWAY) as gateway:
                 shown = await gateway.ask(READ_STATUSES, ReadStatuses())
@@ -144,6 +160,7 @@ async def test_a_silent_server_is_found_told_of_and_found_again_after_a_restart_
             stored = await verdicts(database).get("rs-1")
             assert stored is not None
             assert (stored.verdict, stored.action) == (Verdict.DISCONNECTED, Action.TRIGGER)
+            events.forget()
             machines[0].speak()
             await events.until_verdict("rs-1", Verdict.HEALTHY, Action.NONE)
 
@@ -160,4 +177,4 @@ async def test_all_silent_together_is_held_not_triggered(host, machines):
             await events.until_verdict("fs-1", Verdict.HEALTHY, Action.NONE)
             await asyncio.gather(*(machine.fall_silent() for machine in machines))
             held = await events.until_verdict("rs-1", Verdict.DISCONNECTED, Action.HOLD)
-            assert "vanished together" in held.verdict.reason
+            assert "vanished together" in held.reason

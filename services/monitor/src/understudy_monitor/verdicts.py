@@ -13,12 +13,12 @@ from understudy_monitor.evidence import Evidence
 
 # Machines of this version's major number understand each other.
 VERSION = "0.1.0"
-LATE_AFTER_BEATS = 2.5
+LATE_AFTER_BEATS = 1.5
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict and its reason in words for people; `silent_s` is how long nothing was heard."""
+    """A verdict and its reason in words for people; `silent_s` is for how long a heartbeat has been due."""
 
     verdict: Verdict
     reason: str = ""
@@ -66,7 +66,7 @@ def judge(
         return Finding(Verdict.UNKNOWN, "not seen yet")
     if not listening.connected:
         return Finding(previous, "the monitor itself cannot hear at the moment")
-    silent_s = now - max(evidence.heard_at or listening.since, listening.since)
+    silent_s = _silence(evidence, listening, now)
     if silent_s >= settings.disconnection.after_s:
         return Finding(Verdict.DISCONNECTED, "connection lost", silent_s)
     heartbeat = evidence.heartbeat
@@ -79,6 +79,14 @@ def judge(
     return _condition(evidence, settings, now) or (
         Finding(Verdict.LATE, "heartbeats are late", silent_s) if late else Finding(Verdict.HEALTHY)
     )
+
+
+def _silence(evidence: Evidence, listening: Listening, now: float) -> float:
+    """Seconds since the first heartbeat that did not come was due: counted from the last one that came, a
+    fault just after it would seem longer than it is, and a short one would trigger (promise P7)."""
+    if evidence.heartbeat is None or evidence.heard_at is None:
+        return now - listening.since
+    return now - max(evidence.heard_at + evidence.heartbeat.heartbeat_s, listening.since)
 
 
 def _condition(evidence: Evidence, settings: FailoverSettings, now: float) -> Finding | None:
