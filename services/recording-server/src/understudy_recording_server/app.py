@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import nats.errors
 import structlog
 from understudy_bus.connection import connect_bus
 from understudy_bus.serving import serve_commands
@@ -144,8 +145,10 @@ async def _live(
                 on_bus = group.create_task(_on_bus(agent, file, heartbeats), name="bus")
                 await stopping.wait()
                 # First nobody commands us any more, then the files are finished.
-                on_bus.cancel()
-                await asyncio.wait({on_bus})
+                while not on_bus.done():
+                    # Once is not enough: closing a connection can turn a cancellation into another error.
+                    on_bus.cancel()
+                    await asyncio.wait({on_bus}, timeout=2.0)
                 recording.cancel()
                 watching.cancel()
         finally:
@@ -163,6 +166,6 @@ async def _on_bus(agent: Agent, file: AgentFile, heartbeats: Heartbeats) -> None
                 serve_commands(bus, record.address, agent.carry_out),
             ):
                 await heartbeats.run(bus)
-        except ConfigurationError as error:
-            log.error("no bus", reason=error.message)
+        except (ConfigurationError, nats.errors.Error, OSError) as error:
+            log.error("no bus", reason=str(error) or type(error).__name__)
         await asyncio.sleep(pause)

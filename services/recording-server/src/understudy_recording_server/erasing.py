@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,12 +37,6 @@ def check_unused(grant: Grant, used_serials: Sequence[str]) -> None:
         raise Refused("the erase token has no serial, so it cannot be told from one that was used")
     if grant.serial in used_serials:
         raise Refused("the erase token was used already: each erases once")
-
-
-def holds_footage(data_dir: Path) -> bool:
-    """Whether there is any file where footage lies."""
-    places = [data_dir / name for name in ("recordings", "snapshots", "failovers")]
-    return any(files for place in places for _, _, files in os.walk(place))
 
 
 def erase(data_dir: Path) -> None:

@@ -70,9 +70,7 @@ class FetchRun:
         except Hopeless as error:
             self._note(state="failed", reason=str(error))
             return
-        self._note(
-            files_total=len(files), bytes_total=manifest.total_bytes, digest=manifest.digest, reason=""
-        )
+        self._note(files_total=len(files), bytes_total=manifest.total_bytes, reason="")
         waiting = iter(files)
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
@@ -82,7 +80,8 @@ class FetchRun:
             text = f"{len(self._given_up)} files did not come home, such as {path}: {reason}"
             self._note(state="failed", reason=text, missing=len(self._given_up))
         else:
-            self._note(state="done", reason="")
+            # Told only now: the source may be cleared against it.
+            self._note(state="done", reason="", digest=manifest.digest)
 
     async def _manifest(self) -> Manifest:
         waiting = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
@@ -188,7 +187,8 @@ class FetchRun:
 
     async def _pause(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._hurry.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
         except TimeoutError:
             return
         self._hurry.clear()

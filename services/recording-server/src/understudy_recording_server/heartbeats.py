@@ -61,8 +61,10 @@ class Heartbeats:
     async def _wait(self, for_s: float) -> bool:
         """Whether there is something to tell, after waiting for that at most this long."""
         if for_s > 0:
+            # Not wait_for: in Python 3.11 it can lose a cancellation that comes together with the change.
             try:
-                await asyncio.wait_for(self._changed.wait(), for_s)
+                async with asyncio.timeout(for_s):
+                    await self._changed.wait()
             except TimeoutError:
                 return False
         return self._changed.is_set()

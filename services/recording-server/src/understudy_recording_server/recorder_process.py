@@ -154,7 +154,8 @@ class RecorderProcess:
         # Twice, since a first time may only mean that we ourselves were suspended.
         while silent < 2:
             try:
-                line = await asyncio.wait_for(process.stdout.readline(), patience)
+                async with asyncio.timeout(patience):
+                    line = await process.stdout.readline()
             except TimeoutError:
                 silent += 1
                 continue
@@ -200,7 +201,8 @@ class RecorderProcess:
             process.stdin.close()
             try:
                 # Its last words must be read, or it would wait for a reader.
-                await asyncio.wait_for(process.communicate(), ENDING_S)
+                async with asyncio.timeout(ENDING_S):
+                    await process.communicate()
             except TimeoutError:
                 log.error("the recorder does not end")
             except (BrokenPipeError, ConnectionResetError):

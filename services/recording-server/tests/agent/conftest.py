@@ -1,4 +1,4 @@
-"""Real agents as processes, a tiny HTTP server in the gateway's place, and the services' own right to command."""
+"""Real agents as processes, a tiny HTTP server in the gateway's place, and the services' right to command."""
 
 from __future__ import annotations
 
@@ -233,9 +233,7 @@ class Site:
             Camera(
                 id_,
                 id_.upper(),
-                CameraSource(cameras.url(id_), "viewer", CANARY)
-                if id_ == "cam-3"
-                else CameraSource(cameras.url(id_)),
+                CameraSource(cameras.url(id_), *(("viewer", CANARY) if id_ == "cam-3" else ())),
             )
             for id_ in ids
         ]

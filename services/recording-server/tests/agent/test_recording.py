@@ -184,10 +184,9 @@ async def test_a_killed_recorder_is_replaced_and_its_crashes_are_told(site, came
     agent = await site.recording_server("north", cameras, ["cam-1"])
     beat = await site.beat(agent, lambda beat: recording(beat, 1))
     for restarts in (1, 2, 3):
-        pid = int(recorder_of(agent).name)
-        os.kill(pid, signal.SIGKILL)
-        beat = await site.beat(agent, lambda beat: beat.recorder.restarts == restarts)
-        beat = await site.beat(agent, lambda beat: beat.recorder.restarts == restarts and recording(beat, 1))
+        os.kill(int(recorder_of(agent).name), signal.SIGKILL)
+        await site.beat(agent, lambda beat, count=restarts: beat.recorder.restarts == count)
+        beat = await site.beat(agent, lambda beat: recording(beat, 1))
     assert beat.recorder.state == "crashing"
     assert beat.cameras[0].reconnects == 3
     assert (await site.command(agent, ReportState())).recorder.restarts == 3
