@@ -56,9 +56,7 @@ def a_failover(server: str, spare: str | None, phase: Phase, *, epoch: int = 1, 
         "server_name": server.replace("-", " ").capitalize(),
         "site": "default",
         "machine": "m-1",
-        "reason": Reason(
-            "disconnected", "No sign of life for 5.0 s", fault_at=began, verdict_at=began + 5000
-        ),
+        "reason": Reason("disconnected", "No sign of life for 5.0 s", fault_at=began),
         "automatic": True,
         "settings": FailoverSettings(),
         "phase": phase,

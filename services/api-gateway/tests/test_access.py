@@ -124,38 +124,38 @@ async def test_every_answer_carries_the_headers_that_protect_it(gateway, admin):
     assert '<script src="http' not in (await gateway.http.get("/")).text
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/nowhere",
-        "/api/v1/nowhere",
-        "/api/v1",
-        "/static/../settings.py",
-        "/static/%2e%2e/settings.py",
-        "/static/..%2fsettings.py",
-        "/static/%00",
-        "/api/v1/servers/%00",
-        "/api/v1/servers/..%2f..",
-        "/api/v1/servers/A",
-        "/api/v1/servers/" + "a" * 300,
-        "/api/v1/failovers/f-0",
-        "/api/v1/failovers/f-99999999999999999999",
-        "/api/v1/servers?limit=0",
-        "/api/v1/servers?limit=99999999999999999999999",
-        "/api/v1/servers?limit=x",
-        "/api/v1/servers?cursor=!!",
-        "/api/v1/servers?role=king",
-        "/api/v1/failovers?server=$ne",
-        "/api/v1/failovers?cursor=bm5vdC1h",
-        "/api/v1/events?kinds=*",
-    ],
-)
-async def test_paths_and_queries_that_make_no_sense_are_problems(admin, path):
-    answer = await admin.http.get(path, headers=admin.headers)
-    assert 400 <= answer.status_code < 500, answer.text
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    assert set(answer.json()) >= {"type", "title", "status", "detail"}
-    assert answer.json()["status"] == answer.status_code
+PATHS = [
+    "/nowhere",
+    "/api/v1/nowhere",
+    "/api/v1",
+    "/static/../settings.py",
+    "/static/%2e%2e/settings.py",
+    "/static/..%2fsettings.py",
+    "/static/%00",
+    "/api/v1/servers/%00",
+    "/api/v1/servers/..%2f..",
+    "/api/v1/servers/A",
+    "/api/v1/servers/" + "a" * 300,
+    "/api/v1/failovers/f-0",
+    "/api/v1/failovers/f-99999999999999999999",
+    "/api/v1/servers?limit=0",
+    "/api/v1/servers?limit=99999999999999999999999",
+    "/api/v1/servers?limit=x",
+    "/api/v1/servers?cursor=!!",
+    "/api/v1/servers?role=king",
+    "/api/v1/failovers?server=$ne",
+    "/api/v1/failovers?cursor=bm5vdC1h",
+    "/api/v1/events?kinds=*",
+]
+
+
+async def test_paths_and_queries_that_make_no_sense_are_problems(admin):
+    for path in PATHS:
+        answer = await admin.http.get(path, headers=admin.headers)
+        assert 400 <= answer.status_code < 500, (path, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json", (path, answer.text)
+        assert set(answer.json()) >= {"type", "title", "status", "detail"}
+        assert answer.json()["status"] == answer.status_code
 
 
 async def test_a_method_that_a_path_does_not_take_is_a_problem(admin):
@@ -189,22 +189,23 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("name", BODIES)
-async def test_any_body_is_answered_never_suffered(gateway, admin, operations, name):
+async def test_any_body_is_answered_never_suffered(gateway, admin, operations):
     await admin.add_recording_server("Real")
-    for method, path in operations:
-        if method in {"GET", "DELETE"}:
-            continue
-        url = filled(path).replace("nobody", "real")
-        answer = await gateway.http.request(
-            method, url, content=BODIES[name], headers={**admin.headers, "Content-Type": "application/json"}
-        )
-        if path.endswith("/join-token") or answer.status_code == 503:
-            continue  # takes no body; or was right as it was, and another service is not there
-        assert 400 <= answer.status_code < 500, (method, path, answer.status_code, answer.text[:300])
-        assert answer.headers["content-type"] == "application/problem+json"
-        if name == "two mebibytes" and answer.status_code not in (404,):
-            assert answer.status_code == 413, (method, path)
+    writing = [(method, filled(path).replace("nobody", "real")) for method, path in operations]
+    writing = [(method, url) for method, url in writing if method not in {"GET", "DELETE"}]
+    for name, body in BODIES.items():
+        for method, url in writing:
+            headers = {**admin.headers, "Content-Type": "application/json"}
+            answer = await gateway.http.request(method, url, content=body, headers=headers)
+            if url.endswith(("/join-token", "/stop-restoration")):
+                continue  # these take no body, and look at none
+            if url.endswith("/failover") and name in {"empty", "null"}:
+                assert answer.status_code == 503  # that is a good request, but no orchestrator is here
+                continue
+            what = (name, method, url, answer.status_code, answer.text[:300])
+            assert 400 <= answer.status_code < 500, what
+            assert answer.headers["content-type"] == "application/problem+json", what
+            assert answer.status_code == 413 or name != "two mebibytes", what
 
 
 async def test_an_eleven_megabyte_body_is_cut_off(gateway, admin):

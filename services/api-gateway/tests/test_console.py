@@ -61,7 +61,7 @@ async def picture(page, name):
 
 async def test_it_shows_each_change_as_it_happens(gateway, admin, host, database, page):
     await log_in(page, gateway, "wrong")
-    await expect(page.get_by_role("alert")).to_have_text("wrong user name or password")
+    await expect(page.get_by_role("alert")).to_have_text("Wrong user name or password")
     await picture(page, "login")
     await log_in(page, gateway)
     await expect(page.get_by_text("No recording servers yet")).to_be_visible()
@@ -162,7 +162,7 @@ async def test_a_failover_is_started_from_its_row_after_a_dialog(gateway, admin,
         await picture(page, "dialog")
         await dialog.get_by_role("button", name="Start failover").click()
         # No orchestrator runs here, and the dialog says so in one clear sentence.
-        await expect(dialog.get_by_role("alert")).to_have_text("the orchestrator is not on the bus")
+        await expect(dialog.get_by_role("alert")).to_have_text("The orchestrator is not on the bus")
         await dialog.get_by_role("button", name="Cancel").click()
         await expect(dialog).to_be_hidden()
 

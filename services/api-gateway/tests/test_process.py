@@ -2,21 +2,14 @@
 
 import asyncio
 import json
-import os
 import sys
 
 import httpx
-import msgspec
 import pytest
 from gateway_in_tests import settings_of
+from service_in_tests import environment
 from understudy_api_gateway.settings import GatewaySettings, address_of, listening_socket
 from understudy_contracts.errors import ConfigurationError
-
-
-def environment(settings):
-    values = msgspec.structs.asdict(settings)
-    wanted = {f"UNDERSTUDY_{key.upper()}": str(value) for key, value in values.items() if value != ""}
-    return {"PATH": os.environ["PATH"], **wanted}
 
 
 async def start(settings):

@@ -20,13 +20,18 @@ _INT64_MAX = 2**63 - 1
 
 
 def check_body(body: bytes) -> None:
-    """Refuse what decoders or the database choke on: deep nesting, NUL in texts, numbers beyond 64 bits.
+    """Refuse what decoders or the database choke on: no UTF-8, deep nesting, NUL in texts, numbers beyond
+    64 bits.
 
     Whether it is JSON, and of the right form, the decoder says.
 
     Raises:
         InvalidInput: it holds one of these.
     """
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("the body is not UTF-8") from None
     if b"\x00" in body or _NUL.search(body):
         raise InvalidInput("the body holds a NUL character, which no text here may hold")
     bare = _TEXTS.sub(b"", body)

@@ -1,10 +1,12 @@
 // The HTTP API, with the login kept for this tab only.
 
+import { sentence } from "./words.js";
+
 const KEY = "understudy.session";
 
 export class Problem extends Error {
   constructor(status, body) {
-    super(body.detail || body.title || `The server answered ${status}.`);
+    super(sentence(body.detail || body.title || `The server answered ${status}.`));
     this.status = status;
     this.type = body.type || "";
     this.body = body;

@@ -127,7 +127,7 @@ function jump(event) {
 }
 
 function protection(server) {
-  if (server.role !== "recording") return null;
+  if (server.role !== "recording" || (server.failover && !server.protection)) return null;
   if (server.protected) {
     return element("span", { class: "protected" }, element("span", { "aria-hidden": "true" }, "✓ "), "Protected");
   }

@@ -61,7 +61,10 @@ export function duration(milliseconds) {
   return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-export function words(name) {
-  const text = name.replaceAll("-", " ");
+export function sentence(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+export function words(name) {
+  return sentence(name.replaceAll("-", " "));
 }

@@ -44,7 +44,7 @@ class LicensesView(msgspec.Struct, frozen=True):
 async def show(
     parts: PartsOf,
     after: Annotated[int, QueryParameter(ge=0, le=2**53)] = 0,
-    limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1000,
+    limit: Annotated[int, QueryParameter(ge=1, le=2000)] = 1000,
 ) -> LicensesView:
     keys = await parts.bus.ask(READ_LICENSES, ReadLicenses())
     ledger = await parts.bus.ask(READ_LEDGER, ReadLedger(after, limit))

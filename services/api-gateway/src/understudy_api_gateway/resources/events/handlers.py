@@ -29,7 +29,6 @@ from understudy_api_gateway.resources.sessions.accounts import Accounts
 MOST_READERS = 500
 COMMENT_EVERY_S = 10.0
 LOGIN_CHECKED_EVERY_S = 2.0
-RECONNECT_AFTER_MS = 1000
 
 log = structlog.get_logger()
 
@@ -91,7 +90,7 @@ class _EventStream:
             (b"x-accel-buffering", b"no"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        greeting = f"retry: {RECONNECT_AFTER_MS}\n: connected\n"
+        greeting = ": connected\n"
         if self._begin.missed:
             greeting += f"id: {self._begin.position - 1}\nevent: reset\ndata: {{}}\n"
         await _body(send, f"{greeting}\n".encode())
