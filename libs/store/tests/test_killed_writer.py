@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
+from typing import Any
 
-from conftest import Host
 from understudy_store.database import Database, Session
 
 WRITER = """
@@ -23,14 +22,15 @@ with client.start_session() as session:
 """
 
 
-async def test_what_a_killed_writer_held_is_free_after_seconds(host: Host, database: Database) -> None:
+async def test_what_a_killed_writer_held_is_free_after_seconds(host: Any, database: Database) -> None:
     await database.raw["things"].insert_one({"_id": "one", "by": "nobody"})
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, host.mongo_url, host.database], stdout=subprocess.PIPE, text=True
-    ) as writer:
-        assert writer.stdout is not None
-        assert await asyncio.to_thread(writer.stdout.readline) == "written\n"
-        writer.kill()
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WRITER, host.mongo_url, host.database, stdout=asyncio.subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    assert await writer.stdout.readline() == b"written\n"
+    writer.kill()
+    await writer.wait()
 
     async def work(session: Session) -> None:
         await database.raw["things"].update_one({"_id": "one"}, {"$set": {"by": "us"}}, session=session)

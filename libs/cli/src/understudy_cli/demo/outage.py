@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -78,7 +77,7 @@ class Outage:
             statuses, ledger = await self._site.statuses(), await self._site.ledger()
             self._cameras.require_running()
             with self._narrator.step("all files finished and read, frame by frame"):
-                stopped_at = await self._stop()
+                stopped_at = await self._site.halt()
                 machines = [self._site.data_dir(member.name) for member in self._site.members]
                 seen = await asyncio.to_thread(inspect, machines, FPS)
                 home = FootageRoot(self._site.data_dir(self._victim.name))
@@ -100,11 +99,6 @@ class Outage:
                 unfinished_files=seen.unfinished,
                 orchestrator_killed_in=self._orchestrator_killed_in,
             )
-
-    async def _stop(self) -> int:
-        stopped_at = time.time_ns() // 1_000_000
-        await self._site.stop_machines()
-        return stopped_at
 
     async def _began(self) -> Failover:
         failover = await wait_for(

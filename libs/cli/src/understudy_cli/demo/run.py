@@ -21,12 +21,11 @@ from understudy_cli.demo.outage import Outage
 from understudy_cli.demo.progress import Narrator
 from understudy_cli.demo.promises import promises_kept
 from understudy_cli.demo.report import report_of
-from understudy_cli.demo.site import Site
+from understudy_cli.demo.site import READY_WITHIN_S, Site
 from understudy_cli.demo.waiting import wait_for
 from understudy_cli.settings import ADMINISTRATOR
 from understudy_cli.tables import server_table
 
-READY_WITHIN_S: Final = 90.0
 _REFRESH_S: Final = 1.0
 
 
@@ -95,7 +94,8 @@ async def _demo(plan: DemoPlan, data_dir: Path, narrator: Narrator) -> None:
             await _outage(plan, site, cameras, narrator)
         if not plan.exit:
             if plan.outage:
-                await site.start_machines()
+                with narrator.step("every server started again"):
+                    await site.go_on()
             await _show(site, control, narrator)
 
 

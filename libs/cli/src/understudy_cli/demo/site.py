@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +16,11 @@ from understudy_contracts.settings import FailoverSettings, TriggerSettings
 
 from understudy_cli.api import CONFIRMATION_REQUIRED, Api, ApiProblem
 from understudy_cli.demo.cameras import Cameras, SimulatedCamera
-from understudy_cli.demo.waiting import NotYet
+from understudy_cli.demo.waiting import NotYet, wait_for
 from understudy_cli.processes import ProcessPlan
 from understudy_cli.supervisor import Supervisor
 
+READY_WITHIN_S: Final = 90.0
 SETTLING_S: Final = 1.0
 HOLD_DOWN_S: Final = 10.0
 
@@ -41,6 +43,7 @@ class Site:
         self.supervisor = supervisor
         self.machines = machines
         self.members: list[Member] = []
+        self._settings = FailoverSettings()
 
     @property
     def recording_servers(self) -> list[Member]:
@@ -51,13 +54,13 @@ class Site:
 
     async def set_up(self, cameras: Cameras, servers: int, spares: int, threshold_s: float) -> None:
         """Add everything and start every machine; they are not ready yet when this returns."""
-        settings = FailoverSettings(
+        self._settings = FailoverSettings(
             disconnection=TriggerSettings(after_s=threshold_s),
             stop_automatically=True,
             settling_s=SETTLING_S,
             hold_down_s=HOLD_DOWN_S,
         )
-        await self.api.put("/failover-settings", settings)
+        await self.api.put("/failover-settings", self._settings)
         per_server = len(cameras.cameras) // servers
         for number in range(1, spares + 1):
             await self._add(f"spare-{number}", Role.FAILOVER, [])
@@ -120,15 +123,18 @@ class Site:
     async def statuses(self) -> dict[str, str]:
         return {server["name"]: server["status"] for server in await self.servers()}
 
-    async def look_ready(self) -> None:
+    async def look_ready(self, since: int = 0) -> None:
         """
         Raises:
-            NotYet: a server is not normal and protected, or on standby, or a camera is not recorded.
+            NotYet: a server is not normal and protected, or on standby, or a camera is not recorded, or it
+                has not been heard of after `since`, UTC milliseconds.
         """
         shown = {server["id"]: server for server in await self.servers()}
         for member in self.members:
             self.supervisor.raise_if_failed()
             server = shown[member.id]
+            if (server["last_seen"] or 0) < since:
+                raise NotYet(f"nothing was heard of {member.name} yet")
             usual = Status.NORMAL if member.role is Role.RECORDING else Status.STANDBY
             if server["status"] != usual:
                 raise NotYet(f"{member.name} is {server['status']} {server.get('reason') or ''}".strip())
@@ -160,5 +166,18 @@ class Site:
         """End every machine politely, so that it finishes its files."""
         await self.supervisor.stop_together(member.name for member in self.members)
 
-    async def start_machines(self) -> None:
+    async def halt(self) -> int:
+        """The same as an administrator would do it: nobody is to stand in for machines that are stopped on
+        purpose. Returns when they were told to stop, UTC milliseconds."""
+        quiet = msgspec.structs.replace(self._settings.disconnection, enabled=False)
+        await self.api.put("/failover-settings", msgspec.structs.replace(self._settings, disconnection=quiet))
+        stopped_at = time.time_ns() // 1_000_000
+        await self.stop_machines()
+        return stopped_at
+
+    async def go_on(self) -> None:
+        """Start every machine again after `halt`."""
+        since = time.time_ns() // 1_000_000
         await asyncio.gather(*(self.supervisor.start_again(member.name) for member in self.members))
+        await wait_for("every server ready again", lambda: self.look_ready(since), within_s=READY_WITHIN_S)
+        await self.api.put("/failover-settings", self._settings)
