@@ -205,7 +205,7 @@ class Agent:
         record = self._record
         before = DutyState(record.role, record.duty, record.fence, record.authority)
         permit = self._verified_permit(command) if isinstance(command, Permit) else None
-        after = decide(before, command, self._settings.staged_versions, permit)
+        after = decide(before, command, self._settings.staged, permit)
         if after != before:
             await self._save(duty=after.duty, fence=after.fence, authority=after.authority)
         self.take_up()

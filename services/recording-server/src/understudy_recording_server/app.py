@@ -26,9 +26,11 @@ from understudy_recording_server.identity import AgentFile, AgentRecord, claim
 from understudy_recording_server.joining import invitation, join
 from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.options import AgentSettings, host_and_port
+from understudy_recording_server.recorder.protocol import SegmentFinished
 from understudy_recording_server.recorder_process import RecorderProcess
 from understudy_recording_server.settings_store import SettingsStore
 from understudy_recording_server.storage import StorageWatch
+from understudy_recording_server.wanted import OWN_FOLDER
 
 REJOIN_PATIENCE_S = 10.0
 """A machine that knows who it is does not wait longer for the host before it records."""
@@ -107,7 +109,12 @@ async def _live(
     clock = SystemClock()
     heartbeats = Heartbeats(record.address, lambda: agent.state(), lambda: agent.heartbeat_s)  # noqa: PLW0108 - made below
     store, manifests = SettingsStore(data_dir), Manifests(data_dir)
-    recorder = RecorderProcess(data_dir, clock, heartbeats.change)
+
+    def finished(file: SegmentFinished) -> None:
+        if file.folder != OWN_FOLDER:
+            manifests.expect(data_dir / file.path)
+
+    recorder = RecorderProcess(data_dir, clock, heartbeats.change, finished)
     places = [data_dir / name for name in ("recordings", "snapshots", "failovers", "incoming")]
     storage = StorageWatch(data_dir, places, heartbeats.change)
     fetcher = Fetcher(data_dir, heartbeats.progress)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from understudy_contracts.commands import Activate, DutyCommand, Permit, Release, Resume, StandDown
-from understudy_contracts.errors import Conflict, Refused, SettingsMissing
+from understudy_contracts.errors import Conflict, InvalidInput, Refused, SettingsMissing
 from understudy_contracts.machine import (
     Authority,
     Duty,
@@ -32,14 +34,17 @@ class DutyState(msgspec.Struct, frozen=True):
 
 
 def decide(
-    state: DutyState, command: DutyCommand, staged: dict[str, int], permit: Grant | None = None
+    state: DutyState,
+    command: DutyCommand,
+    staged: Mapping[str, VersionedSettings],
+    permit: Grant | None = None,
 ) -> DutyState:
-    """The state after `command`. `staged` are the versions at hand of other servers' settings; `permit` is
+    """The state after `command`. `staged` are the settings of other servers that are at hand; `permit` is
     what the token of a `Permit` grants, its signature checked.
 
     Raises:
         StaleEpoch: the command is older than one that was accepted.
-        InvalidInput: its epoch is not its failover's.
+        InvalidInput: its epoch is not its failover's, or it names cameras that the settings do not have.
         SettingsMissing: the settings to activate are not at hand.
         Conflict: this machine's role or present duty does not allow it; the message says why.
         Refused: the permit is for another epoch.
@@ -63,7 +68,7 @@ def decide(
     return DutyState(state.role, duty, fence, authority)
 
 
-def _activate(state: DutyState, command: Activate, staged: dict[str, int]) -> Duty:
+def _activate(state: DutyState, command: Activate, staged: Mapping[str, VersionedSettings]) -> Duty:
     _need(state, Role.FAILOVER, "serve for another server")
     wanted = Serving(
         command.failover, command.server, command.settings_version, command.cameras, command.range
@@ -75,16 +80,20 @@ def _activate(state: DutyState, command: Activate, staged: dict[str, int]) -> Du
             raise Conflict(
                 f"this machine serves for {current.server} in {current.failover}: release it first"
             )
-        if at_hand is not None and at_hand == current.settings_version > command.settings_version:
+        edited = at_hand is not None and at_hand.version == current.settings_version
+        if edited and current.settings_version > command.settings_version:
             # The settings were edited after the activation, and are in force: a repeat must not undo that.
             return current
     if at_hand is None:
         raise SettingsMissing(f"no settings of {command.server} are staged here")
-    if at_hand != command.settings_version:
+    if at_hand.version != command.settings_version:
         raise SettingsMissing(
-            f"version {at_hand} of the settings of {command.server} is staged here, "
+            f"version {at_hand.version} of the settings of {command.server} is staged here, "
             f"not version {command.settings_version}"
         )
+    unknown = set(command.cameras) - {camera.id for camera in at_hand.settings.cameras}
+    if unknown:
+        raise InvalidInput(f"{command.server} has no camera {min(unknown)!r} in version {at_hand.version}")
     return wanted
 
 

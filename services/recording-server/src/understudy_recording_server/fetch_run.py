@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Executor
+from typing import TypeVar
 
 import aiohttp
 import msgspec
@@ -26,7 +27,6 @@ FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 HASHING_PAUSE_S = 0.5
 
-P = ParamSpec("P")
 R = TypeVar("R")
 log = structlog.get_logger()
 
@@ -44,9 +44,15 @@ class FetchRun:
     (source, grant, rate) they may change; `hurry` ends a pause early."""
 
     def __init__(
-        self, data: FootageRoot, job: FetchJob, session: aiohttp.ClientSession, noted: Callable[[], None]
+        self,
+        data: FootageRoot,
+        job: FetchJob,
+        session: aiohttp.ClientSession,
+        threads: Executor,
+        noted: Callable[[], None],
     ) -> None:
         self.job = job
+        self._threads = threads
         self._data = data
         self._session = session
         self._noted = noted
@@ -148,24 +154,24 @@ class FetchRun:
             await self._pause(next(waiting))
 
     async def _try(self, file: IncomingFile) -> None:
-        if await _on_disk(file.is_home):
+        if await self._on_disk(file.is_home):
             return
-        await _on_disk(file.open)
+        await self._on_disk(file.open)
         self._copied[file.entry.path] = file.size
         if file.size < file.entry.size:
             await self._copy(file)
         if file.size < file.entry.size:
             raise SourceTrouble("the failover server ended the file too early")
-        await _on_disk(file.finish)
+        await self._on_disk(file.finish)
 
     async def _copy(self, file: IncomingFile) -> None:
         async with self._client().file(file.entry, file.size) as (begins, content):
             if begins != file.size:
-                await _on_disk(file.begin_again)
+                await self._on_disk(file.begin_again)
             chunk_bytes = self._rate.chunk_bytes(CHUNK_BYTES)
             async for chunk in content.iter_chunked(chunk_bytes):
                 await self._rate.take(len(chunk))
-                await _on_disk(file.write, chunk)
+                await self._on_disk(file.write, chunk)
                 self._copied[file.entry.path] = file.size
                 self._count()
 
@@ -193,16 +199,15 @@ class FetchRun:
             return
         self._hurry.clear()
 
+    async def _on_disk(self, work: Callable[..., R], *arguments: bytes) -> R:
+        """Work on this machine's disk, in a thread.
 
-async def _on_disk(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Work on this machine's disk, in a thread.
-
-    Raises:
-        DiskTrouble: the disk said no.
-    """
-    try:
-        return await asyncio.to_thread(work, *args, **kwargs)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DiskTrouble("the recording server's disk is full") from None
-        raise DiskTrouble(f"the recording server's disk refuses: {error.strerror or error}") from None
+        Raises:
+            DiskTrouble: the disk said no.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise DiskTrouble("the recording server's disk is full") from None
+            raise DiskTrouble(f"the recording server's disk refuses: {error.strerror or error}") from None

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +18,7 @@ from understudy_contracts.machine import RestorationProgress
 from understudy_footage import FootageRoot
 
 from understudy_recording_server.fetch_jobs import FetchJob, load_jobs, newest, save_jobs
-from understudy_recording_server.fetch_run import FetchRun
+from understudy_recording_server.fetch_run import AT_ONCE, FetchRun
 from understudy_recording_server.incoming import part_folder
 from understudy_recording_server.settings_store import SETTINGS_FOLDER
 from understudy_recording_server.source_client import open_session
@@ -38,6 +39,8 @@ class Fetcher:
         self._runs: dict[str, FetchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
+        # Of their own, so that saving a duty never waits behind a transfer.
+        self._threads = ThreadPoolExecutor(2 * AT_ONCE, "fetch")
 
     def load(self) -> None:
         """Read the jobs and go on with those that were running."""
@@ -98,6 +101,7 @@ class Fetcher:
             await self._cancel(failover)
         if self._session is not None:
             await self._session.close()
+        self._threads.shutdown(wait=False)
 
     def _begin(self, job: FetchJob) -> None:
         if self._session is None:
@@ -105,7 +109,7 @@ class Fetcher:
         # Counted anew from what is on the disk.
         fresh = FetchJob(job.failover, job.source, job.grant, job.bytes_per_second)
         news = asyncio.Event()
-        run = FetchRun(self._data, fresh, self._session, news.set)
+        run = FetchRun(self._data, fresh, self._session, self._threads, news.set)
         self._runs[job.failover] = run
         self._tasks[job.failover] = asyncio.create_task(
             self._carry_through(run, news), name=f"fetch {job.failover}"

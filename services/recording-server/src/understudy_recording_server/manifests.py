@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import structlog
 from understudy_contracts.errors import Conflict
 from understudy_footage import (
     FootageRoot,
@@ -16,6 +17,8 @@ from understudy_footage import (
     parts_of,
 )
 
+log = structlog.get_logger()
+
 
 class Manifests:
     """Hashes are kept as long as a file's size and time of change stay the same."""
@@ -24,6 +27,7 @@ class Manifests:
         self._data = FootageRoot(data_dir)
         self._known: dict[Path, tuple[int, int, str]] = {}
         self._making: dict[str, asyncio.Task[Manifest]] = {}
+        self._hashing: set[asyncio.Task[None]] = set()
 
     def begin(self, failover: str) -> asyncio.Task[Manifest]:
         """The making of a failover's manifest; all who ask at the same time share one.
@@ -45,6 +49,18 @@ class Manifests:
             OSError: the disk said no.
         """
         return await asyncio.shield(self.begin(failover))
+
+    def expect(self, path: Path) -> None:
+        """A file is finished, and still in memory: hash it now, so that a manifest is there at once later."""
+        task = asyncio.create_task(asyncio.to_thread(self._hash_quietly, path), name=f"hash {path.name}")
+        self._hashing.add(task)
+        task.add_done_callback(self._hashing.discard)
+
+    def _hash_quietly(self, path: Path) -> None:
+        try:
+            self.hash_of(path)
+        except OSError as error:
+            log.debug("not hashed", file=path.name, error=error.strerror)
 
     def forget(self, failover: str) -> None:
         """The folder is gone."""

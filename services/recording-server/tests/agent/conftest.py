@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +113,8 @@ class Site:
         self.requests: list[JoinRequest] = []
         self.refuse_with: web.Response | None = None
         self.url = ""
+        self.nats_url: str = host.nats_url
+        self.on_beat: Callable[[Heartbeat], object] = lambda _: None
         self.beats: dict[str, Heartbeat] = {}
         self.progress: list[RestorationProgress] = []
         self._news = asyncio.Condition()
@@ -138,6 +141,7 @@ class Site:
     async def _heard(self, _: str, beat: Heartbeat) -> None:
         async with self._news:
             self.beats[beat.machine] = beat
+            self.on_beat(beat)
             self._news.notify_all()
 
     async def _heard_progress(self, _: str, progress: RestorationProgress) -> None:
@@ -173,7 +177,7 @@ class Site:
             server_name=name.capitalize(),
             role=role,
             site=SITE,
-            nats_urls=[self.host.nats_url],
+            nats_urls=[self.nats_url],
             user_jwt=self.host.account.machine_jwt(
                 asked.public_key, MachineAddress(SITE, machine), self.host.subjects
             ),
@@ -267,6 +271,22 @@ async def site(host: Any, tmp_path: Path) -> AsyncIterator[Site]:
             for agent in made.agents:
                 if agent.process is not None and agent.process.returncode is None:
                     await agent.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of four megabytes; only root can mount it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this machine does not allow to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 Wait = Callable[[Callable[[], bool]], Awaitable[None]]

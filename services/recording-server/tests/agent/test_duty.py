@@ -17,7 +17,16 @@ from understudy_recording_server.settings_store import check_version
 from understudy_recording_server.wanted import LEFT_OUT, SWITCHED_OFF, wanted
 from understudy_runtime.grants import Grant
 
-STAGED = {"s-1": 1, "s-2": 2}
+
+def server(version, *cameras, failover=None):
+    return VersionedSettings("s-1", "North", version, ServerSettings(cameras=list(cameras)), failover)
+
+
+def camera(id_, **more):
+    return Camera(id_, id_, CameraSource("rtsp://camera/1", "u", "p"), **more)
+
+
+STAGED = {"s-1": server(1, camera("cam-1")), "s-2": server(2, camera("cam-1"))}
 
 
 def commands():
@@ -27,7 +36,7 @@ def commands():
         failover = f"f-{epoch}"
         match kind:
             case "activate":
-                return Activate(epoch, step, failover, server, STAGED[server], ["cam-1"])
+                return Activate(epoch, step, failover, server, STAGED[server].version, ["cam-1"])
             case "permit":
                 return Permit(epoch, step, "token")
             case "stand-down":
@@ -93,6 +102,11 @@ def test_a_failover_of_another_epoch_is_not_believed():
         decide(DutyState(Role.RECORDING, OwnCameras()), StandDown(9, 1, "f-1"), {})
 
 
+def test_cameras_that_nobody_knows_are_not_promised():
+    with pytest.raises(InvalidInput, match="no camera 'cam-7'"):
+        decide(DutyState(Role.FAILOVER, Standby()), Activate(1, 1, "f-1", "s-1", 1, ["cam-7"]), STAGED)
+
+
 def test_a_permit_must_be_for_this_epoch():
     state = DutyState(Role.RECORDING, OwnCameras(), Fence(1, 1))
     with pytest.raises(Refused):
@@ -116,14 +130,6 @@ def test_configuring_again_does_not_interrupt_a_failover(duty, role, expected):
 def test_a_serving_machine_cannot_become_a_recording_server():
     with pytest.raises(Conflict, match="f-1"):
         duty_when_configured(Serving("f-1", "s-1", 1), Role.RECORDING)
-
-
-def server(version, *cameras, failover=None):
-    return VersionedSettings("s-1", "North", version, ServerSettings(cameras=list(cameras)), failover)
-
-
-def camera(id_, **more):
-    return Camera(id_, id_, CameraSource("rtsp://camera/1", "u", "p"), **more)
 
 
 def test_a_full_failover_except_recording_only_watches():
@@ -158,7 +164,11 @@ def test_cameras_that_are_new_in_an_edit_are_served_up_to_the_capacity():
 def test_a_repeated_activation_does_not_undo_an_edit():
     edited = Serving("f-1", "s-1", 3, ["cam-1", "cam-9"])
     state = DutyState(Role.FAILOVER, edited, Fence(1, 2))
-    again = decide(state, Activate(1, 2, "f-1", "s-1", 2, ["cam-1"]), {"s-1": 3})
+    again = decide(
+        state,
+        Activate(1, 2, "f-1", "s-1", 2, ["cam-1"]),
+        {"s-1": server(3, camera("cam-1"), camera("cam-9"))},
+    )
     assert again.duty == edited
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator
 
@@ -277,6 +278,31 @@ async def test_a_source_that_is_away_is_waited_for_and_a_new_order_is_followed(p
     assert "out of reach" in waiting.reason
     await pair.fetch()
     assert (await pair.done()).files_verified == 2
+
+
+async def test_a_full_disk_at_home_is_told_and_waited_for(site, pair, small_disk):
+    """4 MB of disk for 6 MB of footage."""
+    pair.target = site.make("east", Role.RECORDING)
+    pair.target.data_dir = small_disk
+    await pair.target.start()
+    await site.beat(pair.target)
+    names = pair.put(6, MEGABYTE)
+    await pair.fetch()
+    full = await pair.until(lambda progress: "full" in progress.reason)
+    assert full.state == "running"
+    assert 1 <= full.files_verified < 6
+    # Somebody makes room: what is home already moves elsewhere.
+    away = site.folder / "away"
+    away.mkdir()
+    moved = {}
+    while (await pair.until(lambda progress: True)).files_verified < len(names):
+        for path in pair.target.files("recordings"):
+            shutil.copy(path, away)
+            moved[path.name] = hash_file(path)
+            path.unlink()
+        await asyncio.sleep(0.05)
+    await pair.done()
+    assert {**moved, **pair.home()} == pair.expected()
 
 
 async def test_unfinished_files_are_waited_for(pair):
