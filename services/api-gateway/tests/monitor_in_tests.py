@@ -69,6 +69,7 @@ def a_failover(server: str, spare: str | None, phase: Phase, *, epoch: int = 1, 
             for number, name in enumerate(("move-keys", "open-copy", "activate"))
         ],
         "phases": [PhaseEntry(phase, began)],
+        "revision": 1,
     }
     return Failover(**{**values, **more})
 
