@@ -53,9 +53,12 @@ async def test_a_joined_machine_speaks_as_itself_on_the_bus(gateway, admin, host
         await monitor.hear(host.subjects.all_heartbeats, Heartbeat, note)
         await monitor.client.flush()
         beat = Heartbeat(machine=address.machine, site="hall", boot="b", sequence=1, sent_at=1)
-        await machine.say(host.subjects.heartbeat(address), beat)
-        expected = (host.subjects.heartbeat(address), address.machine)
-        assert await asyncio.wait_for(heard.get(), 5) == expected
+        # Heartbeats may get lost, and are repeated, as agents do.
+        async with asyncio.timeout(10):
+            while heard.empty():
+                await machine.say(host.subjects.heartbeat(address), beat)
+                await asyncio.sleep(0.2)
+        assert heard.get_nowait() == (host.subjects.heartbeat(address), address.machine)
 
 
 async def test_a_token_is_used_once_but_a_lost_answer_can_be_asked_for_again(gateway, admin, key):
