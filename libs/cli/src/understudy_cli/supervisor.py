@@ -139,7 +139,8 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     child.process.terminate()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(child.process.wait(), STOP_GRACE_S)
+                    async with asyncio.timeout(STOP_GRACE_S):
+                        await child.process.wait()
             # Nobody tells us when a child's child ends.
             while still_running(tree) and time.monotonic() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)

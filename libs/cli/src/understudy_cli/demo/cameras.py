@@ -86,7 +86,8 @@ async def _ready(process: asyncio.subprocess.Process, log: Path) -> list[Simulat
     assert process.stdout is not None  # noqa: S101 - asked for with PIPE
     line = b""
     with contextlib.suppress(TimeoutError):
-        line = await asyncio.wait_for(process.stdout.readline(), _READY_WITHIN_S)
+        async with asyncio.timeout(_READY_WITHIN_S):
+            line = await process.stdout.readline()
     try:
         return msgspec.json.decode(line, type=_Ready).cameras
     except msgspec.DecodeError:
@@ -99,7 +100,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), _STOP_WITHIN_S)
+        async with asyncio.timeout(_STOP_WITHIN_S):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

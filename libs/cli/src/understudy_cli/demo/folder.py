@@ -13,7 +13,7 @@ from understudy_lab.embedded.process import writable_folder
 
 
 @contextlib.contextmanager
-def demo_folder(chosen: Path | None, say: Callable[[str], None]) -> Iterator[Path]:
+def demo_folder(chosen: Path | None, note: Callable[[str], None]) -> Iterator[Path]:
     """`chosen`, which must be new or empty; else a temporary folder, removed at the end, but kept for looking
     into it when the demo went wrong.
 
@@ -32,7 +32,7 @@ def demo_folder(chosen: Path | None, say: Callable[[str], None]) -> Iterator[Pat
     try:
         yield folder
     except Exception:
-        say(f"          logs and footage are kept in {folder}")
+        note(f"logs and footage are kept in {folder}")
         raise
     except BaseException:  # ended by a person
         shutil.rmtree(folder, ignore_errors=True)

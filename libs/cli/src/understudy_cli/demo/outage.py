@@ -50,11 +50,11 @@ class Outage:
         Raises:
             DemoFailed: it did not go on to its end.
         """
-        say = self._narrator.say
+        note = self._narrator.note
         with self._narrator.step(f"all servers record for {BEFORE_S:.0f} s"):
             await asyncio.sleep(BEFORE_S)
         killed_at = await self._site.supervisor.kill(self._victim.name, restart=False)
-        say(f"          {self._victim.name} killed with kill -9: agent and recorder")
+        note(f"{self._victim.name} killed with kill -9: agent and recorder")
         with self._narrator.step("automatic failover began"):
             failover = await self._began()
         spare = self._member(failover)
@@ -68,7 +68,7 @@ class Outage:
                 )
             await asyncio.sleep(DURING_S)
             await self._site.supervisor.start_again(self._victim.name)
-            say(f"          {self._victim.name} started again")
+            note(f"{self._victim.name} started again")
             with self._narrator.step(f"{self._victim.name} records again, its footage came home"):
                 await wait_for(f"the end of failover {failover.id}", self._done, within_s=ENDED_WITHIN_S)
                 await wait_for("every server as before", self._site.look_ready, within_s=ENDED_WITHIN_S)
@@ -111,7 +111,7 @@ class Outage:
             # The very next moment may be another phase: what is told is the phase that was seen last.
             await self._site.supervisor.kill(Service.ORCHESTRATOR, restart=True)
             self._orchestrator_killed_in = str(failover.phase)
-            self._narrator.say(f"          orchestrator killed with kill -9 while {failover.phase}")
+            self._narrator.note(f"orchestrator killed with kill -9 while {failover.phase}")
         return failover
 
     async def _look_began(self) -> Failover:

@@ -20,6 +20,10 @@ class Narrator:
         # Names and paths are shown as they are: rich must not take brackets in them for markup.
         self.console.print(Text(line), soft_wrap=True)
 
+    def note(self, line: str) -> None:
+        """Something that happens in between, below the steps with their times."""
+        self.say(f"{'':10}{line}")
+
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Something that takes a while; its time is told when it has succeeded."""

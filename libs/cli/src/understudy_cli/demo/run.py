@@ -68,7 +68,7 @@ async def demo(plan: DemoPlan, narrator: Narrator) -> None:
     Raises:
         PromiseBroken: one of those that were checked.
     """
-    with demo_folder(plan.data_dir, narrator.say) as data_dir:
+    with demo_folder(plan.data_dir, narrator.note) as data_dir:
         await _demo(plan, data_dir, narrator)
 
 
@@ -78,8 +78,8 @@ async def _demo(plan: DemoPlan, data_dir: Path, narrator: Narrator) -> None:
     async with contextlib.AsyncExitStack() as stack:
         with narrator.step("control plane ready"):
             starting_cameras = simulated_cameras(count, data_dir / "logs" / "cameras.log")
-            control = await stack.enter_async_context(running_control_plane(control_plan, lambda _: None))
-        narrator.say(f"          console {control.url}/  login {ADMINISTRATOR}  password {control.password}")
+            control = await stack.enter_async_context(running_control_plane(control_plan, narrator.note))
+        narrator.note(f"console {control.url}/  login {ADMINISTRATOR}  password {control.password}")
         with narrator.step(f"{count} simulated cameras"):
             cameras = await stack.enter_async_context(starting_cameras)
         api = await stack.enter_async_context(Api(control.url))
@@ -118,7 +118,7 @@ async def _outage(plan: DemoPlan, site: Site, cameras: Cameras, narrator: Narrat
 
 async def _show(site: Site, control: ControlPlane, narrator: Narrator) -> None:
     """A small table of the servers, live on a terminal, until cancelled."""
-    narrator.say(f"          console {control.url}/; Ctrl-C ends the demo")
+    narrator.note(f"console {control.url}/; Ctrl-C ends the demo")
     if not narrator.console.is_terminal:
         narrator.console.print(server_table(await site.servers()))
         await asyncio.Event().wait()
