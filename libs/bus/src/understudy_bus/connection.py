@@ -211,7 +211,8 @@ async def _leave(client: Client) -> None:
     # Draining wants a living connection; without one there is nothing to lose by closing.
     if client.is_connected:
         try:
-            await asyncio.wait_for(client.flush(timeout=2), 3)
+            async with asyncio.timeout(3):
+                await client.flush(timeout=2)
         except (nats.errors.Error, TimeoutError):
             log.debug("nothing flushed at the end")
     if not client.is_closed:

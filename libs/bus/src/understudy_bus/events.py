@@ -17,6 +17,7 @@ from understudy_contracts.errors import Unavailable, UnderstudyError
 from understudy_contracts.events import Event
 from understudy_runtime.retry import pauses
 from understudy_runtime.telemetry import context_from
+from understudy_runtime.waiting import go_on
 
 from understudy_bus.connection import Bus
 
@@ -82,6 +83,8 @@ async def follow_events(
     """
     subject = f"{bus.subjects.prefix}.evt.{pattern}"
     for pause in pauses(most=2.0):
+        if not go_on():
+            return
         try:
             subscription = await bus.jetstream.pull_subscribe(
                 subject,
@@ -96,7 +99,7 @@ async def follow_events(
                 ),
             )
             try:
-                while True:
+                while go_on():
                     try:
                         messages = await subscription.fetch(1, timeout=20, heartbeat=5)
                     except (nats.errors.TimeoutError, TimeoutError):

@@ -14,6 +14,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=120)]
 CameraUrl = Annotated[str, Meta(min_length=1, max_length=2000)]
 Bounded = Annotated[list["Device"], Meta(max_length=2000)]
 
+# Of one server; more than any recorder of ours can hold.
+MAXIMUM_CAMERAS = 2000
 MINIMUM_TRIGGER_S = 1.0
 MAXIMUM_TRIGGER_S = 3600.0
 TriggerSeconds = Annotated[float, Meta(ge=MINIMUM_TRIGGER_S, le=MAXIMUM_TRIGGER_S)]

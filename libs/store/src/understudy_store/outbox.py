@@ -19,6 +19,7 @@ from understudy_contracts.errors import UnderstudyError
 from understudy_contracts.events import Event, EventBody, EventKind
 from understudy_runtime.clock import Clock
 from understudy_runtime.telemetry import current_traceparent
+from understudy_runtime.waiting import go_on, wait_at_most
 
 from understudy_store.database import Database, Session
 from understudy_store.leases import Lease
@@ -86,7 +87,7 @@ class Outbox:
         loop = asyncio.get_running_loop()
         held_until = 0.0
         try:
-            while True:
+            while go_on():
                 self._appended.clear()
                 try:
                     if loop.time() > held_until - lease.ttl_s * 2 / 3:
@@ -98,10 +99,7 @@ class Outbox:
                     await asyncio.sleep(AFTER_FAILURE_S)
                     continue
                 if not more:
-                    try:
-                        await asyncio.wait_for(self._appended.wait(), POLL_S)
-                    except TimeoutError:
-                        continue
+                    await wait_at_most(self._appended, POLL_S)
         finally:
             await _let_go(lease)
 
@@ -126,6 +124,7 @@ class Outbox:
 
 async def _let_go(lease: Lease) -> None:
     try:
-        await asyncio.wait_for(lease.release(), 1)
+        async with asyncio.timeout(1):
+            await lease.release()
     except (UnderstudyError, PyMongoError, TimeoutError):
         log.debug("the relay's lease runs out by itself")

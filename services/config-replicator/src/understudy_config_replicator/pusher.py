@@ -15,6 +15,7 @@ from understudy_contracts.machine import Heartbeat
 from understudy_contracts.settings import VersionedSettings
 from understudy_contracts.subjects import MachineAddress
 from understudy_runtime.retry import pauses
+from understudy_runtime.waiting import go_on
 
 from understudy_config_replicator.desired import Desired
 from understudy_config_replicator.pushes import pending_pushes
@@ -121,7 +122,7 @@ class Pusher:
 
     async def refresh(self) -> None:
         """Keep the desired states up to date; runs until cancelled."""
-        while True:
+        while go_on():
             try:
                 async with asyncio.timeout(REFRESH_S):
                     await self._changed.wait()

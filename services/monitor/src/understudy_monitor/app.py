@@ -27,6 +27,7 @@ from understudy_contracts.verbs import (
 )
 from understudy_runtime.clock import SystemClock
 from understudy_runtime.configuration import ControlSettings
+from understudy_runtime.waiting import go_on, wait_at_most
 from understudy_store.collections import failovers, read_defaults, servers
 from understudy_store.database import Database, connect_database
 from understudy_store.outbox import Outbox
@@ -84,19 +85,18 @@ class Monitor:
         self._watch.know_failovers(await failovers(self._database).find({"phase": {"$ne": "done"}}))
 
     async def keep_reading(self) -> None:
-        while True:
+        while go_on():
             self._read.clear()
             try:
                 await self.read()
                 self._look.set()
             except UnderstudyError as error:
                 log.warning("cannot read servers", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._read.wait(), READ_EVERY_S)
+            await wait_at_most(self._read, READ_EVERY_S)
 
     async def keep_looking(self) -> None:
         """Judge and write, ten times a second and at once after a report."""
-        while True:
+        while go_on():
             self._look.clear()
             self._watch.connected = self._bus.connected
             self._watch.interrupted(self._bus.interrupted_at)
@@ -105,8 +105,7 @@ class Monitor:
             except UnderstudyError as error:
                 log.warning("cannot write verdicts", error=str(error))
                 await asyncio.sleep(LOOK_EVERY_S)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), LOOK_EVERY_S)
+            await wait_at_most(self._look, LOOK_EVERY_S)
 
     async def look(self) -> None:
         changed = self._watch.look()
@@ -122,7 +121,7 @@ class Monitor:
         await self._records.write_statuses(self._watch.statuses())
 
     async def keep_last_seen(self) -> None:
-        while True:
+        while go_on():
             await asyncio.sleep(LAST_SEEN_EVERY_S)
             try:
                 await self._records.write_last_seen(self._watch.statuses())

@@ -15,6 +15,7 @@ from understudy_contracts.model import Phase
 from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
 from understudy_runtime.telemetry import span
+from understudy_runtime.waiting import go_on, wait_at_most
 from understudy_store.collections import servers
 from understudy_store.database import Database
 from understudy_store.leases import Lease
@@ -69,7 +70,7 @@ class Driver:
     async def run(self) -> None:
         """Look for failovers to drive, until cancelled."""
         try:
-            while True:
+            while go_on():
                 try:
                     for failover in await self._failovers.unfinished():
                         self.take_up(failover.id)
@@ -104,7 +105,7 @@ class Driver:
         again = _Pauses()
         held_until = 0.0
         try:
-            while True:
+            while go_on():
                 try:
                     now = self._clock.monotonic()
                     if now > held_until - lease.ttl_s * 2 / 3:
@@ -123,7 +124,8 @@ class Driver:
                     await asyncio.sleep(next(again))
         finally:
             with contextlib.suppress(UnderstudyError, TimeoutError):
-                await asyncio.wait_for(lease.release(), 1)
+                async with asyncio.timeout(1):
+                    await lease.release()
 
     async def _one_move(self, name: str, again: _Pauses) -> bool:
         """Make one move. Returns whether the failover is done."""
@@ -143,11 +145,11 @@ class Driver:
                 if await self._take_step(failover, move):
                     again.reset()
                 else:
-                    await self._sleep_unless_woken(woken, next(again))
+                    await wait_at_most(woken, next(again))
                 return False
             case Wait():
                 await self._note_waiting(failover, move)
-                await self._sleep_unless_woken(woken, LOOK_AGAIN_S)
+                await wait_at_most(woken, LOOK_AGAIN_S)
             case Update():
                 await self._failovers.change(failover, {**move.changes, "waiting_for": ""})
                 await asyncio.sleep(UPDATE_EVERY_S if "phase" not in move.changes else 0)
@@ -227,10 +229,6 @@ class Driver:
             predecessor=lost,
         )
         self.take_up(created.id)
-
-    async def _sleep_unless_woken(self, woken: asyncio.Event, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(woken.wait(), seconds)
 
 
 class _Pauses:

@@ -12,6 +12,7 @@ from understudy_contracts.servers import Server, ServerVerdict
 from understudy_contracts.verbs import StartFailover
 from understudy_runtime.clock import Clock
 from understudy_runtime.telemetry import span
+from understudy_runtime.waiting import go_on, wait_at_most
 from understudy_store.collections import servers, verdicts
 from understudy_store.database import Database
 
@@ -54,17 +55,14 @@ class Triggers:
 
     async def run(self) -> None:
         """Start what verdicts trigger, until cancelled."""
-        while True:
+        while go_on():
             self._look.clear()
             try:
                 for verdict in await self._verdicts.find({"action": Action.TRIGGER.value}):
                     await self._consider(verdict)
             except UnderstudyError as error:
                 log.warning("cannot weigh the verdicts", error=str(error))
-            try:
-                await asyncio.wait_for(self._look.wait(), LOOK_AGAIN_S)
-            except TimeoutError:
-                continue
+            await wait_at_most(self._look, LOOK_AGAIN_S)
 
     async def _consider(self, verdict: ServerVerdict) -> None:
         server = await self._servers.get(verdict.server)

@@ -17,6 +17,7 @@ from understudy_runtime.clock import Clock
 from understudy_runtime.grants import Grant, Signer
 from understudy_runtime.retry import pauses
 from understudy_runtime.telemetry import span
+from understudy_runtime.waiting import go_on, wait_at_most
 from understudy_store.leases import Lease
 
 from understudy_recording_sync.jobs import (
@@ -85,7 +86,7 @@ class Driver:
         """Drive until cancelled."""
         held_until = 0.0
         try:
-            while True:
+            while go_on():
                 self._news.clear()
                 try:
                     if _now() > held_until - self._lease.ttl_s * 2 / 3:
@@ -97,10 +98,7 @@ class Driver:
                     log.warning("restorations pause", error=error.message)
                     await asyncio.sleep(POLL_S)
                     continue
-                try:
-                    await asyncio.wait_for(self._news.wait(), POLL_S)
-                except TimeoutError:
-                    continue
+                await wait_at_most(self._news, POLL_S)
         finally:
             for hand in self._hands.values():
                 if hand.task is not None:
@@ -230,7 +228,8 @@ def _counts(progress: RestorationProgress) -> dict[str, object]:
 
 async def _let_go(lease: Lease) -> None:
     try:
-        await asyncio.wait_for(lease.release(), 1)
+        async with asyncio.timeout(1):
+            await lease.release()
     except (UnderstudyError, TimeoutError):
         log.debug("the driver's lease runs out by itself")
 
