@@ -23,7 +23,7 @@ from understudy_recording_server.fetching import Fetcher
 from understudy_recording_server.footage_server import FootageServer, advertised, serve_footage
 from understudy_recording_server.heartbeats import Heartbeats
 from understudy_recording_server.identity import AgentFile, AgentRecord, claim
-from understudy_recording_server.joining import invitation, join
+from understudy_recording_server.joining import forget_joining_key, invitation, join
 from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.options import AgentSettings, host_and_port
 from understudy_recording_server.recorder.protocol import SegmentFinished
@@ -48,7 +48,7 @@ async def main(settings: AgentSettings, stopping: asyncio.Event) -> None:
     host_and_port(settings.listen)
     data_dir = claim(settings.data_dir)
     file = AgentFile(data_dir)
-    identifying = asyncio.create_task(_identify(settings, file))
+    identifying = asyncio.create_task(_identify(settings, data_dir, file))
     ending = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({identifying, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -61,7 +61,7 @@ async def main(settings: AgentSettings, stopping: asyncio.Event) -> None:
         await _live(settings, data_dir, file, record, stopping)
 
 
-async def _identify(settings: AgentSettings, file: AgentFile) -> AgentRecord:
+async def _identify(settings: AgentSettings, data_dir: Path, file: AgentFile) -> AgentRecord:
     """Who this machine is: from its disk, or by joining, which an invitation does once."""
     record = file.load()
     if record is None and not settings.join:
@@ -76,6 +76,7 @@ async def _identify(settings: AgentSettings, file: AgentFile) -> AgentRecord:
             joined, erase_token = await join(
                 settings.join,
                 settings.join_token,
+                data_dir,
                 maximum_cameras=settings.maximum_cameras,
                 before=record,
             )
@@ -86,6 +87,7 @@ async def _identify(settings: AgentSettings, file: AgentFile) -> AgentRecord:
         return record
     joined = _marked_for_erasing(joined, erase_token)
     await file.save(joined)
+    await asyncio.to_thread(forget_joining_key, data_dir)
     log.info("joined", machine=joined.machine, server=joined.server, role=joined.role)
     return joined
 

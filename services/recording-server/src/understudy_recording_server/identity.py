@@ -130,13 +130,12 @@ class AgentFile:
         Raises:
             ConfigurationError: it cannot be written.
         """
+        settings = BusSettings(nats_url=",".join(record.nats_urls), subject_prefix=record.subject_prefix)
+        if not record.user_jwt:
+            return settings  # A host whose bus asks for none, on loopback only.
         text = credentials_text(record.user_jwt, record.seed)
         try:
             write_private(self._credentials, text.encode("ascii"))
         except OSError as error:
             raise ConfigurationError(f"cannot write {self._credentials}: {error.strerror}") from None
-        return BusSettings(
-            nats_url=",".join(record.nats_urls),
-            nats_credentials=str(self._credentials),
-            subject_prefix=record.subject_prefix,
-        )
+        return msgspec.structs.replace(settings, nats_credentials=str(self._credentials))

@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import ssl
 from importlib.metadata import version
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
+import nkeys
 import structlog
 from understudy_bus.authority import KeyPair
 from understudy_contracts.errors import ConfigurationError
@@ -17,8 +19,10 @@ from understudy_contracts.joining import JoinReply, JoinRequest
 from understudy_runtime.retry import pauses
 
 from understudy_recording_server.identity import AgentRecord
+from understudy_recording_server.private_files import remove_private, write_private
 
 JOIN_PATH = "/api/v1/join"
+KEY_FILE = "joining.key"
 REQUEST_TIMEOUT_S = 10.0
 LONGEST_PAUSE_S = 5.0
 MAXIMUM_REPLY_BYTES = 1 << 20
@@ -44,7 +48,7 @@ def own_version() -> str:
 
 
 async def join(
-    host: str, token: str, *, maximum_cameras: int, before: AgentRecord | None
+    host: str, token: str, data_dir: Path, *, maximum_cameras: int, before: AgentRecord | None
 ) -> tuple[AgentRecord, str | None]:
     """Join the host at `host`, waiting for it as long as it is not up. Returns the record, not saved yet, and
     the token to erase this machine, if one came with it.
@@ -53,14 +57,14 @@ async def join(
     same host as the same server.
 
     Raises:
-        ConfigurationError: the host refuses, or what answers is no host.
+        ConfigurationError: the host refuses, or what answers is no host; or the disk does not take the key.
     """
     address = _join_address(host)
     if not token:
         raise ConfigurationError(
             "no token to join with: add the server at the host and give its token with UNDERSTUDY_JOIN_TOKEN"
         )
-    keys = KeyPair.from_seed(before.seed) if before else KeyPair.generate_user()
+    keys = KeyPair.from_seed(before.seed) if before else _new_keys(data_dir)
     request = JoinRequest(
         token=token,
         public_key=keys.public,
@@ -83,6 +87,29 @@ async def join(
         joined_with=invitation(host, token),
     )
     return _carried_over(before, record), reply.erase_token
+
+
+def _new_keys(data_dir: Path) -> KeyPair:
+    """The machine's key, on disk before the host hears of it: a token can be used once, and who used it and
+    crashed before it had the answer can ask again with the same key."""
+    path = data_dir / KEY_FILE
+    try:
+        if path.exists():
+            return KeyPair.from_seed(path.read_text(encoding="ascii"))
+        keys = KeyPair.generate_user()
+        write_private(path, keys.seed.encode("ascii"))
+    except (OSError, ValueError, nkeys.NkeysError) as error:
+        raise ConfigurationError(f"cannot use the machine's key {path}: {error}; remove it") from None
+    return keys
+
+
+def forget_joining_key(data_dir: Path) -> None:
+    """The key is in agent.json now.
+
+    Raises:
+        OSError: the disk said no.
+    """
+    remove_private(data_dir / KEY_FILE)
 
 
 def _carried_over(before: AgentRecord | None, record: AgentRecord) -> AgentRecord:

@@ -111,7 +111,7 @@ class Site:
         self.agents: list[Agent] = []
         self.invited: dict[str, tuple[str, Role, str | None]] = {}
         self.requests: list[JoinRequest] = []
-        self.refuse_with: web.Response | None = None
+        self.refuse_with: Callable[[], web.Response] | None = None
         self.url = ""
         self.nats_url: str = host.nats_url
         self.on_beat: Callable[[Heartbeat], object] = lambda _: None
@@ -165,7 +165,7 @@ class Site:
         asked = msgspec.json.decode(await request.read(), type=JoinRequest)
         self.requests.append(asked)
         if self.refuse_with is not None:
-            return self.refuse_with
+            return self.refuse_with()
         if asked.token not in self.invited:
             body = b'{"title":"refused","detail":"the token is not known here"}'
             return web.Response(status=403, body=body, content_type="application/problem+json")

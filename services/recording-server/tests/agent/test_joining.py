@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 
 import msgspec
 import pytest
 from aiohttp import web
 from understudy_contracts.commands import Activate, Erase, Release, Stage
-from understudy_contracts.errors import Refused, StaleEpoch
+from understudy_contracts.errors import ConfigurationError, Refused, StaleEpoch
 from understudy_contracts.machine import Fence, Unassigned
 from understudy_contracts.model import Role
+from understudy_recording_server.footage_server import advertised
+from understudy_recording_server.identity import AgentFile
+from understudy_recording_server.options import host_and_port
 
 PREFIX = "understudy recording-server: "
 
@@ -33,9 +37,9 @@ async def test_a_refused_token_is_told_in_one_line(site):
     line = await refusal(agent)
     assert line == "the host refuses this machine: the token is not known here"
     assert not (agent.data_dir / "agent.json").exists()
-    site.refuse_with = web.Response(text="<html>hello</html>")
+    site.refuse_with = lambda: web.Response(text="<html>hello</html>")
     assert "is no Understudy host" in await refusal(agent)
-    site.refuse_with = web.Response(status=404, text="nothing here")
+    site.refuse_with = lambda: web.Response(status=404, text="nothing here")
     assert "HTTP status 404" in await refusal(agent)
 
 
@@ -51,9 +55,28 @@ async def test_what_cannot_be_started_says_why_in_one_line(site, tmp_path):
     agent.environment = {"UNDERSTUDY_MAXIMUM_CAMERAS": "-1"}
     assert "maximum_cameras" in await refusal(agent)
     agent.environment = {}
-    for damaged in (b"", b"{", b"[]", b"{}", b"\xff", b"[" * 99999):
-        (agent.data_dir / "agent.json").write_bytes(damaged)
-        assert "agent.json is damaged" in await refusal(agent)
+    (agent.data_dir / "agent.json").write_bytes(b"{")
+    assert "agent.json is damaged" in await refusal(agent)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 99999, b'{"machine": "M.1"}'])
+def test_a_damaged_identity_is_never_taken_for_none(tmp_path, content):
+    (tmp_path / "agent.json").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="damaged"):
+        AgentFile(tmp_path).load()
+
+
+def test_addresses_are_read_or_refused():
+    assert host_and_port("127.0.0.1:0") == ("127.0.0.1", 0)
+    assert host_and_port("[::1]:80") == ("::1", 80)
+    assert host_and_port("north", default_port=9) == ("north", 9)
+    for wrong in ("", ":", "x", "x:", ":1", "x:y", "x:65536", "x:-1", "x:\u0661"):
+        with pytest.raises(ConfigurationError):
+            host_and_port(wrong)
+    assert advertised("0.0.0.0:0", "north:8", 9, []) == "http://north:8"
+    assert advertised("127.0.0.1:0", "", 9, []) == "http://127.0.0.1:9"
+    assert advertised("[::1]:0", "", 9, []) == "http://[::1]:9"
+    assert advertised("0.0.0.0:0", "", 9, ["nats://127.0.0.1:4222"]) == "http://127.0.0.1:9"
 
 
 async def test_ports_and_folders_are_not_shared(site):
@@ -71,7 +94,7 @@ async def test_ports_and_folders_are_not_shared(site):
 
 async def test_a_machine_waits_for_its_host_and_joins_once(site, wait_for):
     agent = site.make("north", Role.RECORDING)
-    site.refuse_with = web.Response(status=503)
+    site.refuse_with = lambda: web.Response(status=503)
     await agent.start()
     await wait_for(lambda: len(site.requests) > 1)
     site.refuse_with = None
@@ -100,7 +123,7 @@ async def test_a_machine_waits_for_its_host_and_joins_once(site, wait_for):
 
 async def test_ending_while_waiting_for_the_host(site, wait_for):
     agent = site.make("north", Role.RECORDING)
-    site.refuse_with = web.Response(status=503)
+    site.refuse_with = lambda: web.Response(status=503)
     await agent.start()
     await wait_for(lambda: bool(site.requests))
     assert await agent.end() == 0
@@ -183,3 +206,16 @@ async def test_an_erasure_that_was_interrupted_is_brought_to_its_end(site):
     await site.beat(agent, lambda beat: beat.boot != before.boot)
     assert not old.exists()
     assert not msgspec.json.decode((agent.data_dir / "agent.json").read_bytes()).get("erasing")
+
+
+async def test_who_crashed_before_it_had_the_answer_asks_again_with_the_same_key(site, wait_for):
+    agent = site.make("north", Role.RECORDING)
+    site.refuse_with = lambda: web.Response(status=503)
+    await agent.start()
+    await wait_for(lambda: bool(site.requests))
+    await agent.end(signal.SIGKILL)
+    site.refuse_with = None
+    await agent.start()
+    await site.beat(agent)
+    assert len({request.public_key for request in site.requests}) == 1
+    assert not (agent.data_dir / "joining.key").exists()
