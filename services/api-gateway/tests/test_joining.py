@@ -130,11 +130,11 @@ async def test_an_expired_token_is_refused(gateway, admin, key, database):
     assert (answer.status_code, "expired" in answer.json()["detail"]) == (403, True)
 
 
-@pytest.mark.parametrize("public_key", ["", "U", "x" * 56, "A" * 56, "é" * 56, "U" + "A" * 54 + "="])
-async def test_a_key_that_is_none_is_refused(gateway, admin, public_key):
+async def test_a_key_that_is_none_is_refused(gateway, admin):
     token = (await admin.add_recording_server("North"))["join_token"]
-    body = {"token": token, "public_key": public_key}
-    assert (await gateway.http.post("/api/v1/join", json=body)).status_code == 400
+    for public_key in ("", "U", "x" * 56, "A" * 56, "é" * 56, "U" + "A" * 54 + "="):
+        body = {"token": token, "public_key": public_key}
+        assert (await gateway.http.post("/api/v1/join", json=body)).status_code == 400, public_key
 
 
 async def test_an_agent_of_a_newer_version_may_join(gateway, admin, key):

@@ -24,13 +24,17 @@ async def start(settings):
 
 
 async def test_it_prints_its_address_answers_and_ends_when_told(host, database):
-    process = await start(settings_of(host))
+    spans = host.folder / "spans.jsonl"
+    process = await start(settings_of(host, trace_file=str(spans)))
     try:
         line = await asyncio.wait_for(process.stdout.readline(), 30)
         url = json.loads(line)["listening"]
         async with httpx.AsyncClient(base_url=url) as http:
             assert (await http.get("/health/live")).json() == {"status": "ok"}
             assert (await http.get("/health/ready")).status_code == 200
+            trace = "0af7651916cd43dd8448eb211c80319c"
+            headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+            await http.post("/api/v1/session", json={}, headers=headers)
             taken = await start(settings_of(host, listen=url.removeprefix("http://")))
             _, said = await asyncio.wait_for(taken.communicate(), 30)
             assert taken.returncode != 0
@@ -40,6 +44,8 @@ async def test_it_prints_its_address_answers_and_ends_when_told(host, database):
         process.terminate()
         _, log = await asyncio.wait_for(process.communicate(), 15)
     assert process.returncode == 0, log.decode()
+    (span,) = (json.loads(line) for line in spans.read_text().splitlines())
+    assert (span["name"], span["context"]["trace_id"]) == ("POST /api/v1/session", f"0x{trace}")
 
 
 async def test_without_users_and_password_it_says_what_to_set(host, database):

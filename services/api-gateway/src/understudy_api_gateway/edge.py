@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Send
 from understudy_contracts.errors import InvalidInput
+from understudy_runtime.telemetry import span
 
 from understudy_api_gateway.bodies import MAXIMUM_BYTES, MAXIMUM_BYTES_WITHOUT_LOGIN, check_body
 from understudy_api_gateway.idempotency import Idempotency
@@ -17,6 +18,7 @@ from understudy_api_gateway.problems import TooLarge
 READER_PATIENCE_S = 20.0
 SLOWEST_BODY_S = 30.0
 
+_READING = {"GET", "HEAD", "OPTIONS"}
 _WITHOUT_LOGIN = {"/api/v1/session", "/api/v1/join"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -39,9 +41,16 @@ class Edge:
         self._parts = parts
         self._idempotency = idempotency
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         answer = _Answer(scope, send, self._parts, self._idempotency)
-        await self._application(scope, _GuardedBody(scope, receive), answer)
+        body = _GuardedBody(scope, receive)
+        if scope["method"] in _READING:
+            await self._application(scope, body, answer)
+            return
+        # A change is the beginning of a trace, or part of the caller's.
+        given = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+        with span(f"{scope['method']} {scope['path']}", traceparent=given):
+            await self._application(scope, body, answer)
 
 
 class _GuardedBody:
@@ -86,7 +95,7 @@ class _Answer:
         self._status = 0
         self._media_type = ""
         self._body = bytearray()
-        self._reading = scope["method"] in {"GET", "HEAD", "OPTIONS"}
+        self._reading = scope["method"] in _READING
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
