@@ -50,11 +50,21 @@ def status_of(subject: Subject, spares: Sequence[Spare]) -> ServerStatus:
         failover=shown.failover,
         protected=protected,
         protection=protection,
-        cameras_active=sum(camera.state in _RECORDS for camera in heartbeat.cameras) if heartbeat else 0,
+        cameras_active=_cameras_active(subject),
         cameras_maximum=server.maximum_cameras,
         version=heartbeat.version if heartbeat else "",
         last_seen=subject.last_seen,
     )
+
+
+def _cameras_active(subject: Subject) -> int:
+    """How many of its cameras are recorded or shown now; in a failover that is the other server's work."""
+    failover = _failover_shown(subject)
+    if failover is not None and subject.server.role is Role.RECORDING and failover.phase is not Phase.WAITING:
+        return sum(camera.state in _RECORDS for camera in failover.cameras)
+    if subject.heartbeat is None or subject.verdict in {Verdict.DISCONNECTED, Verdict.UNKNOWN}:
+        return 0
+    return sum(camera.state in _RECORDS for camera in subject.heartbeat.cameras)
 
 
 @dataclass(frozen=True)
