@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +32,20 @@ from understudy_store.database import Database, connect_database
 _numbers = itertools.count(1)
 
 
-def require_tool(program: str, package: str) -> None:
-    """Skip without a program that Debian's `package` brings; where tools are required, fail."""
-    if shutil.which(program):
-        return
-    if os.environ.get("UNDERSTUDY_REQUIRE_TOOLS") == "1":
-        pytest.fail(f"{program} is missing: apt-get install {package}")
-    pytest.skip(f"needs {program} (apt-get install {package})")
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str, str], str]:
+    """`require_tool(program, package)` is the program's path. Without it the test skips and names Debian's
+    package; where tools are required (CI), it fails."""
+
+    def require(program: str, package: str) -> str:
+        path = shutil.which(program)
+        if path is None and os.environ.get("UNDERSTUDY_REQUIRE_TOOLS") == "1":
+            pytest.fail(f"{program} is missing: apt-get install {package}")
+        if path is None:
+            pytest.skip(f"needs {program} (apt-get install {package})")
+        return path
+
+    return require
 
 
 @pytest.fixture(scope="session")

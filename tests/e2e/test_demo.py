@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,6 @@ import nats.errors
 import pytest
 from nats.aio.msg import Msg
 from understudy_contracts.model import Phase
-
-from conftest import require_tool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -138,7 +136,7 @@ def test_one_gap_per_camera_of_the_killed_server_and_none_elsewhere(outage: Run)
     assert 0 < report["gap_s"]["p50"] <= report["gap_s"]["max"]
 
 
-def test_any_player_reads_every_file(outage: Run) -> None:
+def test_any_player_reads_every_file(outage: Run, require_tool: Callable[[str, str], str]) -> None:
     require_tool("ffprobe", "ffmpeg")
     videos = sorted((outage.folder / "data").rglob("*.mp4"))
     assert len(videos) >= SERVERS * CAMERAS + 2 * CAMERAS  # one before, one brought home, one after

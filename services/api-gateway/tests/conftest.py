@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import os
-import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,11 +24,6 @@ async def admin(gateway: Gateway) -> Caller:
 
 
 @pytest.fixture
-def chromium() -> str:
-    """The path of Debian's chromium; the test skips without it, and fails where tools are required."""
-    found = shutil.which("chromium")
-    if found is None:
-        if os.environ.get("UNDERSTUDY_REQUIRE_TOOLS") == "1":
-            pytest.fail("chromium is missing: apt-get install chromium")
-        pytest.skip("needs chromium (apt-get install chromium)")
-    return found
+def chromium(require_tool: Callable[[str, str], str]) -> str:
+    """The path of Debian's chromium."""
+    return require_tool("chromium", "chromium")
