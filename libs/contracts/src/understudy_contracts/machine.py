@@ -54,10 +54,30 @@ class Fence(msgspec.Struct, frozen=True, order=True):
 
 
 class Storage(msgspec.Struct, frozen=True):
+    """Sizes in bytes. `hours_left` is told while footage fills the disk that may not be removed yet: at the
+    present rate, until none fits any more. `warnings` are for people, and trigger nothing."""
+
     state: StorageState = StorageState.NORMAL
     total_bytes: int = 0
     free_bytes: int = 0
     reason: str = ""
+    hours_left: float | None = None
+    warnings: list[str] = []
+
+
+class FootageGap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Footage of a failover that was let go before it came home, from `start` to `end` (UTC ms), and why.
+
+    Named before it is removed (promise P15): between the two, `files` may still be there.
+    """
+
+    failover: FailoverId
+    camera: Id
+    start: int
+    end: int
+    files: int
+    bytes: int
+    cause: str
 
 
 class Recorder(msgspec.Struct, frozen=True):
@@ -141,3 +161,5 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     maximum_cameras: int = 0
     disabled: bool = False
     footage_bytes: int = 0
+    footage_files: int = 0
+    gaps: list[FootageGap] = []

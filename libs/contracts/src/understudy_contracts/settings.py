@@ -53,8 +53,24 @@ class Device(msgspec.Struct, frozen=True, omit_defaults=True):
     configuration: dict[str, Any] = {}
 
 
+# A century, and a thousand terabytes: beyond them is a mistake, not a wish.
+RetentionDays = Annotated[int, Meta(ge=1, le=36_500)]
+RetentionBytes = Annotated[int, Meta(ge=0, le=10**15)]
+WhenFull = Literal["oldest-first", "stop"]
+
+
 class ServerSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The settings of one server, replicated to the failover servers that may take it over (M11)."""
+    """The settings of one server, replicated to the failover servers that may take it over (M11).
+
+    Retention removes the oldest footage first: what is older than `retention_days` (UTC days), what is more
+    than `retention_bytes`, and what must go so that `minimum_free_bytes` stay free (None: 4 % of the disk, at
+    most a gigabyte). None keeps for ever, as long as there is room.
+
+    `when_full` is for a failover server whose disk fills up with footage that has not come home: it lets go
+    of the oldest, and the gap is named, or it stops recording. It lies here and not in the failover
+    settings because these are what a failover server has on its disk, as the failover's own copy, when the
+    host is gone.
+    """
 
     cameras: Annotated[list[Camera], Meta(max_length=2000)] = []
     io_modules: Bounded = []
@@ -66,6 +82,10 @@ class ServerSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     notifications: Bounded = []
     audio_patterns: Bounded = []
     segment_s: Annotated[int, Meta(ge=2, le=3600)] = 60
+    retention_days: RetentionDays | None = None
+    retention_bytes: RetentionBytes | None = None
+    minimum_free_bytes: RetentionBytes | None = None
+    when_full: WhenFull = "oldest-first"
 
 
 class VersionedSettings(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,7 +6,15 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from understudy_contracts.settings import Camera, CameraSource, Device, ServerSettings
+from understudy_contracts.settings import (
+    Camera,
+    CameraSource,
+    Device,
+    RetentionBytes,
+    RetentionDays,
+    ServerSettings,
+    WhenFull,
+)
 
 
 class SourceGiven(CameraSource, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -42,6 +50,10 @@ class SettingsGiven(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkn
     notifications: Devices = []
     audio_patterns: Devices = []
     segment_s: Annotated[int, Meta(ge=2, le=3600)] = 60
+    retention_days: RetentionDays | None = None
+    retention_bytes: RetentionBytes | None = None
+    minimum_free_bytes: RetentionBytes | None = None
+    when_full: WhenFull = "oldest-first"
 
 
 class PutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
