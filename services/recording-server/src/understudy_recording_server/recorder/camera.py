@@ -7,14 +7,14 @@ from concurrent.futures import Future, wait
 from threading import Event, Lock, Thread
 
 import msgspec
-from av.packet import Packet
-from av.video.stream import VideoStream
 from understudy_contracts.model import CameraState
 from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
 
+from understudy_recording_server.recorder.fan_out import FanOut, Sink
 from understudy_recording_server.recorder.finishing import Finisher
+from understudy_recording_server.recorder.frames import Frame, Streams
 from understudy_recording_server.recorder.protocol import (
     CameraChanged,
     CameraSpec,
@@ -24,6 +24,7 @@ from understudy_recording_server.recorder.protocol import (
     Report,
     Trouble,
 )
+from understudy_recording_server.recorder.recording import Recording
 from understudy_recording_server.recorder.source import (
     LONG_PROBE_BYTES,
     SHORT_PROBE_BYTES,
@@ -45,8 +46,6 @@ OPENING_LIMIT_S = 15.0
 """An address to look up, a connection to make, and half a dozen answers to wait for."""
 MOST_ABANDONED = 3
 """Connections of one camera that were given up and have not ended yet: no further one beyond these."""
-DISK_PAUSE_S = 1.0
-"""After a failed write: how long before a key frame may begin another file."""
 
 
 class Camera:
@@ -68,8 +67,10 @@ class Camera:
         clock: Clock,
         segment_s: float,
         after: Future[None] | None = None,
+        fan_out: FanOut | None = None,
     ) -> None:
-        """`after`: what has to be over first, namely the same camera's run with its previous address."""
+        """`after`: what has to be over first, namely the same camera's run with its previous address.
+        `fan_out`: further sinks, beside the recording; it may outlive this run, and be given to the next."""
         self.folder = folder
         self.spec = spec
         self._generation = generation
@@ -80,7 +81,9 @@ class Camera:
         self._lock = Lock()
         self._telling = Lock()  # Never held while the disk is waited for.
         self._stopping = Event()
+        self.fan_out = fan_out or FanOut(self._sink_failed)
         self._writer: Writer | None = None
+        self._recording: Recording | None = None
         if spec.record:
             self._writer = Writer(
                 data.folder(folder),
@@ -88,6 +91,7 @@ class Camera:
                 segment_s,
                 lambda part, duration_ms: finisher.finish(folder, spec.id, part, duration_ms),
             )
+            self._recording = Recording(self._writer, self._written, self._disk_refused)
         self._state = CameraState.CONNECTING
         self._reason = ""
         self._last_error = ""
@@ -98,7 +102,6 @@ class Camera:
         self._bytes_written = 0
         self._frames = 0
         self._reconnects = 0
-        self._disk_rests_until = 0.0
         self._probe_bytes = SHORT_PROBE_BYTES
         self._turn = 0
         self._threads: list[Thread] = []
@@ -152,8 +155,8 @@ class Camera:
         self._stopping.set()
         with self._lock:
             pending: set[Future[None]] = set()
+            self._end_sinks()
             if self._writer is not None:
-                self._writer.end()
                 pending = self._writer.pending
         wait(pending)
         with self._lock:
@@ -230,53 +233,61 @@ class Camera:
                 if first:
                     first = False
                     self._connected_at = arrival_ms
-                    if self._writer is not None:
-                        self._writer.connected()
+                    self._begin_sinks(source.streams)
                 self._bytes_received += packet.size
-                if self._writer is None:
-                    self._watch(packet, arrival_ms)
+                placed = timeline.place(packet.dts, packet.pts, arrival_s)
+                frame = Frame(
+                    packet,
+                    is_video=True,
+                    is_key=packet.is_keyframe,
+                    dts=placed.dts,
+                    pts=placed.pts,
+                    arrival_s=arrival_s,
+                    arrival_ms=arrival_ms,
+                    jumped=placed.jumped,
+                )
+                if self._recording is None:
+                    self._watch(frame)
                 else:
-                    self._write(self._writer, packet, source, timeline, arrival_s, arrival_ms)
+                    self._recording.take(frame)
+                self.fan_out.hand(frame)
 
-    def _watch(self, packet: Packet[VideoStream], arrival_ms: int) -> None:
+    def _begin_sinks(self, streams: Streams) -> None:
+        if self._recording is not None:
+            self._recording.began(streams)
+        self.fan_out.begin(streams)
+
+    def _end_sinks(self) -> None:
+        if self._recording is not None:
+            self._recording.ended()
+        self.fan_out.end()
+
+    def _sink_failed(self, sink: Sink, error: Exception) -> None:
+        reason = f"{type(sink).__name__} failed with {type(error).__name__} and gets no more frames"
+        self._report(Trouble(reason, self.folder, self.spec.id))
+
+    def _watch(self, frame: Frame) -> None:
         if self._state is not CameraState.LIVE:
-            if not packet.is_keyframe:
+            if not frame.is_key:
                 return
             self._change(CameraState.LIVE, "")
             if self._first_key_frame is None:
-                self._say_first_key_frame(arrival_ms, self._connected_at or arrival_ms, None)
-        self._last_frame_at = arrival_ms
+                self._say_first_key_frame(frame.arrival_ms, self._connected_at or frame.arrival_ms, None)
+        self._last_frame_at = frame.arrival_ms
 
-    def _write(
-        self,
-        writer: Writer,
-        packet: Packet[VideoStream],
-        source: Source,
-        timeline: Timeline,
-        arrival_s: float,
-        arrival_ms: int,
-    ) -> None:
-        placed = timeline.place(packet.dts, packet.pts, arrival_s)
-        if writer.segment is None and arrival_s < self._disk_rests_until:
-            return
-        try:
-            written = writer.write(packet, placed, source.stream, source.tick_s, arrival_ms)
-        except OSError as error:
-            self._disk_rests_until = arrival_s + DISK_PAUSE_S
-            writer.end()
-            self._change(CameraState.FAILED, f"cannot write: {error.strerror or type(error).__name__}")
-            return
-        if not written:
-            return
+    def _disk_refused(self, reason: str) -> None:
+        self._change(CameraState.FAILED, reason)
+
+    def _written(self, frame: Frame, writer: Writer) -> None:
         self._frames += 1
         self._bytes_written = writer.bytes_written
-        self._last_frame_at = arrival_ms
+        self._last_frame_at = frame.arrival_ms
         segment = writer.segment
         if self._state is not CameraState.RECORDING and segment is not None and segment.has_first_frame:
             self._change(CameraState.RECORDING, "")
             if self._first_key_frame is None:
                 file = segment.path.relative_to(self._data.path).as_posix()
-                self._say_first_key_frame(self._clock.wall_ms(), self._connected_at or arrival_ms, file)
+                self._say_first_key_frame(self._clock.wall_ms(), self._connected_at or frame.arrival_ms, file)
 
     def _ended(self, turn: int, state: CameraState, reason: str) -> None:
         with self._lock:
@@ -285,8 +296,7 @@ class Camera:
                 self._lost(state, reason)
 
     def _lost(self, state: CameraState, reason: str) -> None:
-        if self._writer is not None:
-            self._writer.end()
+        self._end_sinks()
         if self._state in {CameraState.RECORDING, CameraState.LIVE, CameraState.FAILED}:
             self._reconnects += 1
         self._change(state, reason)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-from av.packet import Packet
-from av.video.stream import VideoStream
 from understudy_footage import FootageRoot, make_folders
+
+from understudy_recording_server.recorder.frames import Frame, Streams
 
 MOVFLAGS = "frag_every_frame+empty_moov+default_base_moof"
 """`frag_keyframe` would hold a whole group of pictures in memory before it writes (facts.md)."""
@@ -84,9 +84,8 @@ class Segment:
         root: FootageRoot,
         camera: str,
         start_ms: int,
-        template: VideoStream,
+        streams: Streams,
         first_dts: int,
-        tick_s: float,
     ) -> None:
         """Create the file and write its header.
 
@@ -95,7 +94,7 @@ class Segment:
         """
         self.start_ms, self._file = _create(root, camera, start_ms)
         self.first_dts = first_dts
-        self._tick_s = tick_s
+        self._tick_s = tick_s = streams.video_tick_s
         self._end_dts = first_dts
         self._nominal = round(0.04 / tick_s)
         self._last_dts: int | None = None
@@ -109,7 +108,7 @@ class Segment:
                 buffer_size=_BUFFER_BYTES,
             )
             # `opaque` copies the camera's parameters as they are, so that no encoder is looked for.
-            self._stream = self._container.add_stream_from_template(template, opaque=True)
+            self._stream = self._container.add_stream_from_template(streams.video, opaque=True)
             self._container.start_encoding()
         except BaseException:
             self._file.close()
@@ -134,13 +133,14 @@ class Segment:
         """
         return self._first_frame_end is not None and self._file.size >= self._first_frame_end
 
-    def write(self, packet: Packet[VideoStream], dts: int, pts: int) -> None:
-        """Write a frame with these times, in ticks of the connection's timeline.
+    def write(self, frame: Frame) -> None:
+        """Write a frame.
 
         Raises:
             OSError: the disk said no. The file is torn: close it.
         """
-        if packet.is_keyframe:
+        packet, dts = frame.packet, frame.dts
+        if frame.is_key:
             self._file.check()
         if self._first_frame_end is None:
             self._first_frame_end = self._header + packet.size
@@ -149,7 +149,7 @@ class Segment:
         self._last_dts = dts
         duration = packet.duration or self._nominal
         self._end_dts = dts + duration
-        packet.dts, packet.pts, packet.duration = dts - self.first_dts, pts - self.first_dts, duration
+        packet.dts, packet.pts, packet.duration = dts - self.first_dts, frame.pts - self.first_dts, duration
         packet.stream = self._stream
         self._container.mux_one(packet)
 

@@ -21,6 +21,7 @@ from understudy_recording_server.recorder.addresses import (
     allowed,
     camera_address,
 )
+from understudy_recording_server.recorder.frames import Streams
 from understudy_recording_server.recorder.protocol import CameraSpec
 
 SOCKET_TIMEOUT_S = 5.0
@@ -58,6 +59,10 @@ class Source:
     def tick_s(self) -> float:
         """The length of a tick of the packets' times, in seconds."""
         return float(self.stream.time_base) if self.stream.time_base else 1 / 90_000
+
+    @property
+    def streams(self) -> Streams:
+        return Streams(self.stream, None, self.tick_s, 0.0)
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Packets in the order of arrival.

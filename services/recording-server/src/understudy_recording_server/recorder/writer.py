@@ -6,12 +6,11 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from av.packet import Packet
-from av.video.stream import VideoStream
 from understudy_footage import FootageRoot
 
+from understudy_recording_server.recorder.frames import Frame, Streams
 from understudy_recording_server.recorder.segments import Segment, WrittenPart
-from understudy_recording_server.recorder.timestamps import FileClock, Placed
+from understudy_recording_server.recorder.timestamps import FileClock
 
 Finish = Callable[[WrittenPart, int], Future[None]]
 
@@ -48,25 +47,22 @@ class Writer:
         self._clock = FileClock()
         self._cut_next = False
 
-    def write(
-        self,
-        packet: Packet[VideoStream],
-        placed: Placed,
-        template: VideoStream,
-        tick_s: float,
-        arrival_ms: int,
-    ) -> bool:
+    def cut(self) -> None:
+        """The next key frame begins a file, whatever the length of this one."""
+        self._cut_next = True
+
+    def write(self, frame: Frame, streams: Streams) -> bool:
         """Write a frame; False if it had to be left out because no file has begun at a key frame yet.
 
         Raises:
             OSError: the disk said no. The file is torn: `end` it; the next key frame may begin another.
         """
-        self._cut_next |= placed.jumped
-        if packet.is_keyframe and (self._segment is None or self._is_due(self._segment, placed.dts)):
-            self._begin(placed, template, tick_s, arrival_ms)
+        self._cut_next |= frame.jumped
+        if frame.is_key and (self._segment is None or self._is_due(self._segment, frame.dts)):
+            self._begin(frame, streams)
         if self._segment is None:
             return False
-        self._segment.write(packet, placed.dts, placed.pts)
+        self._segment.write(frame)
         return True
 
     def end(self) -> None:
@@ -83,14 +79,14 @@ class Writer:
     def _is_due(self, segment: Segment, dts: int) -> bool:
         return self._cut_next or segment.media_s(dts) >= self.segment_s * self._first_share
 
-    def _begin(self, placed: Placed, template: VideoStream, tick_s: float, arrival_ms: int) -> None:
-        start_ms, continuous = self._clock.start_ms(placed.dts * tick_s, arrival_ms)
+    def _begin(self, frame: Frame, streams: Streams) -> None:
+        start_ms, continuous = self._clock.start_ms(frame.dts * streams.video_tick_s, frame.arrival_ms)
         if self._segment is not None:
             # Files that follow each other without a lost frame also do so by their names.
             self._close(self._segment, start_ms - self._segment.start_ms if continuous else None)
             self._first_share = 1.0
         self._cut_next = False
-        self._segment = Segment(self._root, self._camera, start_ms, template, placed.dts, tick_s)
+        self._segment = Segment(self._root, self._camera, start_ms, streams, frame.dts)
 
     def _close(self, segment: Segment, duration_ms: int | None) -> None:
         self._segment = None
