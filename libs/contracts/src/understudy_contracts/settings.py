@@ -35,13 +35,19 @@ class CameraSource(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Camera(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One IP camera. Its id is global and never reused; it belongs to a server."""
+    """One IP camera. Its id is global and never reused; it belongs to a server.
+
+    `source` is what is recorded; `sub_source`, the same picture in small, is for watching live only. `audio`
+    is copied where MP4 carries it (AAC) and left out otherwise: nothing is ever transcoded.
+    """
 
     id: Id
     name: Name
     source: CameraSource
     enabled: bool = True
     recording: Literal["continuous", "off"] = "continuous"
+    audio: Literal["copy", "off"] = "copy"
+    sub_source: CameraSource | None = None
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True):

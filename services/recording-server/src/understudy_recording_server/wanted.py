@@ -10,7 +10,7 @@ from understudy_contracts.machine import Duty, OwnCameras, Serving
 from understudy_contracts.model import FailoverRange
 from understudy_contracts.settings import Camera, ServerSettings, VersionedSettings
 
-from understudy_recording_server.recorder.protocol import CameraSpec
+from understudy_recording_server.recorder.protocol import CameraSpec, SubStream
 
 OWN_FOLDER = ""
 SWITCHED_OFF = "switched off in its settings"
@@ -58,7 +58,7 @@ def _set(settings: ServerSettings, ids: list[str], *, record: bool, failover: st
 
 
 def _spec(camera: Camera, *, record: bool) -> CameraSpec:
-    source = camera.source
+    source, sub = camera.source, camera.sub_source
     return CameraSpec(
         camera.id,
         source.url,
@@ -66,4 +66,6 @@ def _spec(camera: Camera, *, record: bool) -> CameraSpec:
         source.password,
         source.transport,
         record=record and camera.recording == "continuous",
+        audio=camera.audio,
+        sub=SubStream(sub.url, sub.username, sub.password, sub.transport) if sub else None,
     )

@@ -12,7 +12,7 @@ from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
 
-from understudy_recording_server.recorder.fan_out import FanOut, Sink
+from understudy_recording_server.recorder.fan_out import FanOut
 from understudy_recording_server.recorder.finishing import Finisher
 from understudy_recording_server.recorder.frames import Frame, Streams
 from understudy_recording_server.recorder.protocol import (
@@ -66,8 +66,8 @@ class Camera:
         report: Callable[[Report], None],
         clock: Clock,
         segment_s: float,
+        fan_out: FanOut,
         after: Future[None] | None = None,
-        fan_out: FanOut | None = None,
     ) -> None:
         """`after`: what has to be over first, namely the same camera's run with its previous address.
         `fan_out`: further sinks, beside the recording; it may outlive this run, and be given to the next."""
@@ -81,7 +81,7 @@ class Camera:
         self._lock = Lock()
         self._telling = Lock()  # Never held while the disk is waited for.
         self._stopping = Event()
-        self.fan_out = fan_out or FanOut(self._sink_failed)
+        self._fan_out = fan_out
         self._writer: Writer | None = None
         self._recording: Recording | None = None
         if spec.record:
@@ -250,21 +250,17 @@ class Camera:
                     self._watch(frame)
                 else:
                     self._recording.take(frame)
-                self.fan_out.hand(frame)
+                self._fan_out.hand(frame)
 
     def _begin_sinks(self, streams: Streams) -> None:
         if self._recording is not None:
             self._recording.began(streams)
-        self.fan_out.begin(streams)
+        self._fan_out.begin(streams)
 
     def _end_sinks(self) -> None:
         if self._recording is not None:
             self._recording.ended()
-        self.fan_out.end()
-
-    def _sink_failed(self, sink: Sink, error: Exception) -> None:
-        reason = f"{type(sink).__name__} failed with {type(error).__name__} and gets no more frames"
-        self._report(Trouble(reason, self.folder, self.spec.id))
+        self._fan_out.end()
 
     def _watch(self, frame: Frame) -> None:
         if self._state is not CameraState.LIVE:

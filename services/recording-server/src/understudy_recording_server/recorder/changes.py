@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from understudy_contracts.errors import InvalidInput
 
 from understudy_recording_server.recorder.protocol import CameraSpec
@@ -20,7 +21,7 @@ class Changes:
 
 
 def changes(running: Mapping[str, CameraSpec], wanted: Sequence[CameraSpec]) -> Changes:
-    """Compare what runs with what is wanted.
+    """Compare what runs with what is wanted. Another sub stream is no reason to interrupt the recording.
 
     Raises:
         InvalidInput: a camera is wanted twice.
@@ -29,7 +30,11 @@ def changes(running: Mapping[str, CameraSpec], wanted: Sequence[CameraSpec]) -> 
     if len(by_id) != len(wanted):
         raise InvalidInput("the same camera is listed twice: list each once")
     return Changes(
-        stop=[id_ for id_, spec in running.items() if by_id.get(id_) != spec],
-        start=[spec for spec in wanted if running.get(spec.id) != spec],
-        keep=[id_ for id_, spec in running.items() if by_id.get(id_) == spec],
+        stop=[id_ for id_, spec in running.items() if not _same(by_id.get(id_), spec)],
+        start=[spec for spec in wanted if not _same(running.get(spec.id), spec)],
+        keep=[id_ for id_, spec in running.items() if _same(by_id.get(id_), spec)],
     )
+
+
+def _same(one: CameraSpec | None, other: CameraSpec) -> bool:
+    return one is not None and msgspec.structs.replace(one, sub=other.sub) == other

@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
+from typing import Literal
 
 import msgspec
+from understudy_contracts.errors import NotFound
 from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
 
 from understudy_recording_server.recorder.camera import Camera
 from understudy_recording_server.recorder.changes import changes
+from understudy_recording_server.recorder.fan_out import FanOut, Sink
 from understudy_recording_server.recorder.finishing import Finisher
-from understudy_recording_server.recorder.protocol import Applied, Apply, CameraStatus, Report
+from understudy_recording_server.recorder.protocol import (
+    Applied,
+    Apply,
+    CameraSpec,
+    CameraStatus,
+    Report,
+    Trouble,
+)
+from understudy_recording_server.recorder.sub_streams import SubStreams
+
+StreamName = Literal["main", "sub"]
 
 
 class Fleet:
-    """Starts and stops cameras so that the wanted ones run. Commands come from one thread."""
+    """Starts and stops cameras so that the wanted ones run. `apply` and `close` come from one thread."""
 
     def __init__(
         self, data: FootageRoot, report: Callable[[Report], None], clock: Clock, segment_s: float
@@ -31,6 +44,8 @@ class Fleet:
         self._stoppers = ThreadPoolExecutor(8, "stopper")
         self._lock = Lock()
         self._cameras: dict[tuple[str, str], Camera] = {}
+        self._fan_outs: dict[tuple[str, str, StreamName], FanOut] = {}
+        self._subs = SubStreams(self._make_sub, lambda camera: self._stoppers.submit(camera.stop))
         self._measured: dict[tuple[str, str], _Rates] = {}
 
     def apply(self, command: Apply) -> None:
@@ -52,21 +67,12 @@ class Fleet:
                 self._measured.pop((folder, id_), None)
                 stopping[id_] = self._stoppers.submit(camera.stop)
             started = [
-                Camera(
-                    folder,
-                    spec,
-                    command.generation,
-                    data=self._data,
-                    finisher=self._finisher,
-                    report=self._report,
-                    clock=self._clock,
-                    segment_s=segment_s,
-                    after=stopping.get(spec.id),
-                )
+                self._make(folder, spec, stopping.get(spec.id), command.generation, segment_s)
                 for spec in change.start
             ]
             self._cameras.update({(folder, camera.spec.id): camera for camera in started})
             kept = [self._cameras[folder, id_] for id_ in change.keep]
+            self._serve_subs(folder, {spec.id: spec for spec in command.cameras}, change.stop)
         self._report(
             Applied(folder, command.generation, [spec.id for spec in change.start], change.stop, change.keep)
         )
@@ -75,10 +81,40 @@ class Fleet:
         for camera in kept:
             camera.keep(command.generation, segment_s)
 
+    def attach(self, folder: str, camera: str, sink: Sink, stream: StreamName = "main") -> None:
+        """Give `sink` the camera's frames from the next one on, through reconnections and changes of its
+        address, until `detach` or until the camera is taken out of the set. From any thread.
+
+        Raises:
+            NotFound: no such camera runs in this folder, or it has no second stream.
+        """
+        with self._lock:
+            running = self._cameras.get((folder, camera))
+            if running is None or (stream == "sub" and running.spec.sub is None):
+                raise NotFound(f"camera {camera} has no such stream here")
+            fan_out = self._fan_out(folder, camera, stream)
+            fan_out.attach(sink)
+            if stream == "sub":
+                self._subs.want(folder, camera, running.spec.sub, fan_out)
+
+    def detach(self, folder: str, camera: str, sink: Sink, stream: StreamName = "main") -> None:
+        """Give it no more frames. Harmless when it gets none anyway. From any thread."""
+        with self._lock:
+            fan_out = self._fan_outs.get((folder, camera, stream))
+            if fan_out is None:
+                return
+            fan_out.detach(sink)
+            running = self._cameras.get((folder, camera))
+            if stream == "sub" and running is not None:
+                self._subs.want(folder, camera, running.spec.sub, fan_out)
+
     def statuses(self, *, measure: bool) -> list[CameraStatus]:
         """Every camera's state. With `measure`, the rates are taken anew, since the last such call."""
         with self._lock:
-            cameras = dict(self._cameras)
+            cameras, subs = dict(self._cameras), self._subs.cameras()
+        if measure:
+            for sub in subs:
+                sub.check()
         found: list[CameraStatus] = []
         for key, camera in cameras.items():
             if measure:
@@ -96,10 +132,72 @@ class Fleet:
     def close(self) -> None:
         """Stop every camera and wait until all files are finished."""
         with self._lock:
-            cameras, self._cameras = list(self._cameras.values()), {}
+            cameras, self._cameras = [*self._cameras.values(), *self._subs.cameras()], {}
         wait([self._stoppers.submit(camera.stop) for camera in cameras])
         self._stoppers.shutdown(wait=True)
         self._finisher.close()
+
+    def _serve_subs(self, folder: str, wanted: dict[str, CameraSpec], stopped: list[str]) -> None:
+        for id_, spec in wanted.items():
+            self._cameras[folder, id_].spec = spec  # Those that are kept may have another second stream.
+            sub = self._fan_outs.get((folder, id_, "sub"))
+            if sub is not None:
+                self._subs.want(folder, id_, spec.sub, sub)
+        for id_ in stopped:
+            if id_ not in wanted:
+                self._fan_outs.pop((folder, id_, "main"), None)
+                sub = self._fan_outs.pop((folder, id_, "sub"), None)
+                if sub is not None:
+                    self._subs.want(folder, id_, None, sub)
+
+    def _fan_out(self, folder: str, camera: str, stream: StreamName) -> FanOut:
+        key = folder, camera, stream
+        if key not in self._fan_outs:
+            self._fan_outs[key] = FanOut(lambda sink, error: self._sink_failed(folder, camera, sink, error))
+        return self._fan_outs[key]
+
+    def _sink_failed(self, folder: str, camera: str, sink: Sink, error: Exception) -> None:
+        reason = f"{type(sink).__name__} failed with {type(error).__name__} and gets no more frames"
+        self._report(Trouble(reason, folder, camera))
+
+    def _make(
+        self,
+        folder: str,
+        spec: CameraSpec,
+        after: Future[None] | None,
+        generation: int,
+        segment_s: float,
+    ) -> Camera:
+        return Camera(
+            folder,
+            spec,
+            generation,
+            data=self._data,
+            finisher=self._finisher,
+            report=self._report,
+            clock=self._clock,
+            segment_s=segment_s,
+            fan_out=self._fan_out(folder, spec.id, "main"),
+            after=after,
+        )
+
+    def _make_sub(self, folder: str, spec: CameraSpec, after: Future[None] | None) -> Camera:
+        return Camera(
+            folder,
+            spec,
+            0,
+            data=self._data,
+            finisher=self._finisher,
+            report=_unheard,  # The agent counts main streams only.
+            clock=self._clock,
+            segment_s=0.0,
+            fan_out=self._fan_out(folder, spec.id, "sub"),
+            after=after,
+        )
+
+
+def _unheard(_report: Report) -> None:
+    """For what nobody has to be told."""
 
 
 class _Rates:

@@ -17,8 +17,23 @@ from understudy_contracts.model import CameraState
 Folder = Annotated[str, Meta(max_length=80)]
 
 
+class SubStream(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A camera's second, smaller stream: opened while somebody watches it, never recorded."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2000)]
+    username: Annotated[str, Meta(max_length=200)] = ""
+    password: Annotated[str, Meta(max_length=200)] = ""
+    transport: Literal["tcp", "udp"] = "tcp"
+
+    def __repr__(self) -> str:
+        return "SubStream()"
+
+
 class CameraSpec(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A camera to run. Without `record` it is only watched live (M7, full except recording)."""
+    """A camera to run. Without `record` it is only watched live (M7, full except recording).
+
+    `audio` is copied where MP4 carries it (AAC), else left out.
+    """
 
     id: Id
     url: Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -26,6 +41,8 @@ class CameraSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     password: Annotated[str, Meta(max_length=200)] = ""
     transport: Literal["tcp", "udp"] = "tcp"
     record: bool = True
+    audio: Literal["copy", "off"] = "copy"
+    sub: SubStream | None = None
 
     def __repr__(self) -> str:
         # Structs end up in logs and tracebacks; credentials must not, and a URL can hold some (promise P13).
