@@ -1,5 +1,6 @@
 """How recordings and snapshots lie on disk: names, index, hashes."""
 
+from understudy_footage.catalog import Catalog, Held, Shelf
 from understudy_footage.fragments import Whole, whole_part
 from understudy_footage.index import Part, Recording, Snapshot, parts_of, recordings_of, snapshots_of
 from understudy_footage.layout import FootageRoot, UnsafePath, finish_file, fsync_folder, make_folders
@@ -23,8 +24,10 @@ from understudy_footage.names import (
 from understudy_footage.recovery import Recovered, recover
 
 __all__ = [
+    "Catalog",
     "FootagePath",
     "FootageRoot",
+    "Held",
     "InvalidFootageName",
     "Manifest",
     "ManifestEntry",
@@ -33,6 +36,7 @@ __all__ = [
     "Recording",
     "RecordingName",
     "Recovered",
+    "Shelf",
     "Snapshot",
     "SnapshotName",
     "UnsafePath",

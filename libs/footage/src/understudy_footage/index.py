@@ -68,9 +68,9 @@ def recordings_of(root: FootageRoot) -> dict[str, list[Recording]]:
         OSError: a folder cannot be read.
     """
     index: dict[str, list[Recording]] = {}
-    for camera, day, entry in _files(root.recordings):
-        name = _named(RecordingName, entry)
-        if name is not None and day == day_of(name.start_ms):
+    for camera, day, entry in files_by_day(root.recordings):
+        name = named(RecordingName, day, entry)
+        if name is not None:
             size = entry.stat(follow_symlinks=False).st_size
             index.setdefault(camera, []).append(Recording(camera, name, size))
     for recordings in index.values():
@@ -85,9 +85,9 @@ def snapshots_of(root: FootageRoot) -> dict[str, list[Snapshot]]:
         OSError: a folder cannot be read.
     """
     index: dict[str, list[Snapshot]] = {}
-    for camera, day, entry in _files(root.snapshots):
-        name = _named(SnapshotName, entry)
-        if name is not None and day == day_of(name.time_ms):
+    for camera, day, entry in files_by_day(root.snapshots):
+        name = named(SnapshotName, day, entry)
+        if name is not None:
             size = entry.stat(follow_symlinks=False).st_size
             index.setdefault(camera, []).append(Snapshot(camera, name, size))
     for snapshots in index.values():
@@ -102,21 +102,23 @@ def parts_of(root: FootageRoot) -> list[Part]:
         OSError: a folder cannot be read.
     """
     parts: list[Part] = []
-    for camera, day, entry in _files(root.recordings):
-        name = _named(PartName, entry)
-        if name is not None and day == day_of(name.start_ms):
+    for camera, day, entry in files_by_day(root.recordings):
+        name = named(PartName, day, entry)
+        if name is not None:
             parts.append(Part(camera, name, Path(entry.path)))
     return sorted(parts, key=lambda part: (part.camera, part.name.start_ms))
 
 
-def _named(kind: type[Name], entry: os.DirEntry[str]) -> Name | None:
+def named(kind: type[Name], day: str, entry: os.DirEntry[str]) -> Name | None:
+    """The name that a file in a day's folder has; None if it is no such file, or of another day."""
     try:
-        return kind.parse(entry.name)
+        name = kind.parse(entry.name)
     except InvalidFootageName:
         return None
+    return name if day == day_of(name.start_ms) else None
 
 
-def _files(place: Path) -> Iterator[tuple[str, str, os.DirEntry[str]]]:
+def files_by_day(place: Path) -> Iterator[tuple[str, str, os.DirEntry[str]]]:
     """Each file two folders below `place`, with the camera and the day whose folders it is in."""
     for camera in _folders(place):
         if is_id(camera.name):

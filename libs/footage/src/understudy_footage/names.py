@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from understudy_contracts.errors import InvalidId, InvalidInput
@@ -26,6 +27,9 @@ PART_SUFFIX = ".part"
 MAXIMUM_TIME_MS = 9_999_999_999_999
 """The year 2286: the last time that thirteen digits can name."""
 MAXIMUM_DURATION_MS = 9_999_999_999
+
+_DAY_MS = 86_400_000
+_FIRST_DAY = date(1970, 1, 1)
 
 _RECORDING = re.compile(r"([0-9]{13})_(0|[1-9][0-9]{0,9})(?:_(f-[1-9][0-9]{0,14}))?\.mp4", re.ASCII)
 _PART = re.compile(r"([0-9]{13})\.mp4\.part", re.ASCII)
@@ -46,7 +50,12 @@ def day_of(time_ms: int) -> str:
         InvalidFootageName: before 1970 or after the year 2286.
     """
     _check_time(time_ms)
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%d")
+    return _day(time_ms // _DAY_MS)
+
+
+@lru_cache(maxsize=4096)
+def _day(number: int) -> str:
+    return (_FIRST_DAY + timedelta(days=number)).isoformat()
 
 
 def _check_time(time_ms: int) -> None:
@@ -118,6 +127,14 @@ class SnapshotName:
     def __post_init__(self) -> None:
         _check_time(self.time_ms)
         _check_failover(self.failover)
+
+    @property
+    def start_ms(self) -> int:
+        return self.time_ms
+
+    @property
+    def end_ms(self) -> int:
+        return self.time_ms
 
     @property
     def file_name(self) -> str:
