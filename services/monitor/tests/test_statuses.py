@@ -52,7 +52,7 @@ def failover(phase: Phase) -> Failover:
 
 
 def subject(server: Server, verdict: Verdict, *failovers: Failover) -> Subject:
-    return Subject(server, verdict, f"because {verdict.value}", BEAT, 7, failovers)
+    return Subject(server, verdict, f"because {verdict.value}", BEAT, failovers)
 
 
 @pytest.mark.parametrize(

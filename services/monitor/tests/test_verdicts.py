@@ -16,9 +16,10 @@ from understudy_contracts.machine import (
 from understudy_contracts.model import Action, CameraState, RecorderState, Role, StorageState, Verdict
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings, StorageTrigger, TriggerSettings
-from understudy_monitor.actions import Silence, decide, suspect_ourselves
-from understudy_monitor.evidence import Evidence, add_heartbeat
-from understudy_monitor.verdicts import Listening, judge
+from understudy_monitor.actions import TABLE, decide
+from understudy_monitor.brakes import HOLD_LIMIT_S, Silence, maintenance, suspect_ourselves
+from understudy_monitor.evidence import Evidence, Sighting, add_heartbeat
+from understudy_monitor.verdicts import SETTLING_S, WITNESS_FRESH_S, Listening, judge
 from understudy_monitor.watch import Watch
 from understudy_runtime.clock import ManualClock
 
@@ -74,26 +75,44 @@ def test_silence_is_late_and_then_a_disconnection(silent_s, verdict):
     assert finding.verdict is verdict
 
 
-def test_silence_counts_only_from_when_the_monitor_could_hear():
+def test_silence_counts_only_from_when_the_monitor_could_hear_and_had_settled():
     evidence = evidence_of(beat(), at=100.0)
-    assert judge(SERVER, evidence, SETTINGS, Listening(160.0), Verdict.HEALTHY, 161.0).verdict is not (
-        Verdict.DISCONNECTED
-    )
-    assert judge(SERVER, evidence, SETTINGS, Listening(160.0), Verdict.HEALTHY, 162.0).verdict is (
-        Verdict.DISCONNECTED
-    )
-    cut_off = Listening(0, connected=False)
-    assert judge(SERVER, evidence, SETTINGS, cut_off, Verdict.HEALTHY, 999.0).verdict is Verdict.HEALTHY
+
+    def verdict(now: float, listening: Listening) -> Verdict:
+        return judge(SERVER, evidence, SETTINGS, listening, Verdict.HEALTHY, now).verdict
+
+    deaf_until = Listening(160.0)
+    assert verdict(160.0 + SETTLING_S + 1.9, deaf_until) is not Verdict.DISCONNECTED
+    assert verdict(160.0 + SETTLING_S + 2.0, deaf_until) is Verdict.DISCONNECTED
+    assert verdict(999.0, Listening(0, connected=False)) is Verdict.HEALTHY
 
 
 def test_a_restarted_monitor_neither_forgets_an_outage_nor_triggers_early():
     remembered = Evidence(seen_before=True, last_seen_ms=5)
-    early = judge(SERVER, remembered, SETTINGS, Listening(100), Verdict.DISCONNECTED, 100.5)
-    assert early.verdict is Verdict.DISCONNECTED
-    early = judge(SERVER, remembered, SETTINGS, Listening(100), Verdict.HEALTHY, 100.5)
-    assert early.verdict is Verdict.HEALTHY
-    late = judge(SERVER, remembered, SETTINGS, Listening(100), Verdict.HEALTHY, 102.1)
-    assert late.verdict is Verdict.DISCONNECTED
+
+    def verdict(previous: Verdict, now: float) -> Verdict:
+        return judge(SERVER, remembered, SETTINGS, Listening(100), previous, now).verdict
+
+    assert verdict(Verdict.DISCONNECTED, 100.5) is Verdict.DISCONNECTED
+    assert verdict(Verdict.HEALTHY, 100.5) is Verdict.HEALTHY
+    assert verdict(Verdict.HEALTHY, 100.1 + SETTLING_S + 2) is Verdict.DISCONNECTED
+
+
+@pytest.mark.parametrize(
+    ("sighting", "verdict"),
+    [
+        (Sighting(at=109.5, reachable=True, records=True), Verdict.PARTITIONED),
+        (Sighting(at=109.5, reachable=True, records=False), Verdict.DISCONNECTED),
+        (Sighting(at=109.5, reachable=False, records=False), Verdict.DISCONNECTED),
+        (Sighting(at=110 - WITNESS_FRESH_S, reachable=True, records=True), Verdict.DISCONNECTED),
+    ],
+)
+def test_a_fresh_witness_who_sees_it_record_holds_the_trigger(sighting, verdict):
+    evidence = evidence_of(beat(), at=100.0)
+    finding = judge(SERVER, evidence, SETTINGS, Listening(0), Verdict.HEALTHY, 110.0, [sighting])
+    assert finding.verdict is verdict
+    decision = decide(SERVER, finding.verdict, 0.0, SETTINGS, None)
+    assert decision.action is (Action.HOLD if verdict is Verdict.PARTITIONED else Action.TRIGGER)
 
 
 def test_a_server_that_was_never_seen_does_not_trigger():
@@ -101,21 +120,33 @@ def test_a_server_that_was_never_seen_does_not_trigger():
     assert finding.verdict is Verdict.UNKNOWN
 
 
-def test_a_recorder_that_says_it_records_while_nothing_grows():
-    camera = CameraEvidence("cam-1", CameraState.RECORDING, bytes_written=10)
-    evidence = evidence_of(beat(cameras=[camera]), at=100.0)
-    for sequence in range(2, 13):
-        evidence = add_heartbeat(evidence, beat(sequence, cameras=[camera]), 98.5 + sequence / 2 + 1, 0)
-    now = evidence.heard_at
-    assert now is not None
-    assert judge(SERVER, evidence, SETTINGS, Listening(0), Verdict.HEALTHY, now).verdict is (
-        Verdict.NOT_RECORDING
-    )
-    grown = msgspec.structs.replace(camera, bytes_written=20)
-    evidence = add_heartbeat(evidence, beat(99, cameras=[grown]), now + 0.5, 0)
-    assert judge(SERVER, evidence, SETTINGS, Listening(0), Verdict.HEALTHY, now + 0.5).verdict is (
-        Verdict.HEALTHY
-    )
+@pytest.mark.parametrize(
+    ("frames_arrive", "written", "verdict"),
+    [
+        (True, False, Verdict.NOT_RECORDING),
+        (True, True, Verdict.HEALTHY),
+        (False, False, Verdict.HEALTHY),  # the camera is silent: not the server's fault
+    ],
+)
+def test_not_recording_is_frames_that_arrive_and_footage_that_does_not_grow(frames_arrive, written, verdict):
+    evidence, now = Evidence(), 100.0
+    for number in range(1, 14):
+        now = 100.0 + number / 2
+        camera = CameraEvidence(
+            "cam-1",
+            CameraState.RECORDING,
+            bytes_written=number * 1000 if written else 5,
+            frames_received=number * 12 if frames_arrive else 3,
+        )
+        evidence = add_heartbeat(evidence, beat(number, cameras=[camera]), now, 0)
+    finding = judge(SERVER, evidence, SETTINGS, Listening(0), Verdict.HEALTHY, now)
+    assert finding.verdict is verdict
+    stood_down = add_heartbeat(evidence, beat(99, duty=StoodDown("f-1")), now, 0)
+    assert judge(SERVER, stood_down, SETTINGS, Listening(0), verdict, now).verdict is Verdict.HEALTHY
+
+
+def test_the_table_knows_every_verdict():
+    assert set(TABLE) == set(Verdict)
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
@@ -142,7 +173,7 @@ def test_every_verdict_has_an_action_and_failover_servers_never_trigger(verdict)
             recorder=TriggerSettings(enabled=False),
         )
         assert decide(SERVER, verdict, 3600, off, None).action is Action.WARN
-    if verdict in triggers - {Verdict.DISCONNECTED}:
+    if verdict in triggers - {Verdict.DISCONNECTED, Verdict.NOT_RECORDING}:
         assert decide(SERVER, verdict, 4.9, on, None).action is Action.WARN
 
 
@@ -154,22 +185,46 @@ def test_when_most_machines_vanish_together_the_host_suspects_itself():
     def silence(site: str, role: Role, *silent: bool) -> list[Silence]:
         return [Silence(site, role, s) for s in silent]
 
-    gone = {
-        str(n): machine
-        for n, machine in enumerate(
-            [
-                *silence("a", Role.RECORDING, True, True),
-                *silence("a", Role.FAILOVER, True),
-                *silence("b", Role.RECORDING, True, True, True),
-                *silence("b", Role.FAILOVER, False),
-            ]
-        )
-    }
-    held = suspect_ourselves(gone)
-    assert set(held) == {"a"}  # at b a failover server answers: that site is not cut off
-    one = {"1": Silence("a", Role.RECORDING, True), "2": Silence("a", Role.FAILOVER, False)}
+    gone = [
+        *silence("a", Role.RECORDING, True, True),
+        *silence("a", Role.FAILOVER, True),
+        *silence("b", Role.RECORDING, True, True, True),
+        *silence("b", Role.FAILOVER, False),
+    ]
+    assert set(suspect_ourselves(gone)) == {"a"}  # at b a failover server answers: it is not cut off
+    one = [Silence("a", Role.RECORDING, True), Silence("a", Role.FAILOVER, False)]
     assert suspect_ourselves(one) == {}
-    assert suspect_ourselves({}) == {}
+    assert suspect_ourselves([]) == {}
+    site_gone = [
+        *silence("a", Role.RECORDING, True),
+        *silence("a", Role.FAILOVER, True),
+        *silence("b", Role.RECORDING, False, False, False),
+    ]
+    assert "whole site" in suspect_ourselves(site_gone)["a"]
+
+
+def test_planned_maintenance_holds_until_it_ends():
+    server = msgspec.structs.replace(SERVER, maintenance_until=1000)
+    assert maintenance(server, 999) == "planned maintenance"
+    assert maintenance(server, 1000) is None
+    assert maintenance(SERVER, 0) is None
+
+
+def test_a_hold_that_lasts_alarms_people():
+    clock = ManualClock()
+    watch = Watch(clock, listening_since=clock.monotonic() - 60)
+    watch.know_servers([SERVER, SPARE], SETTINGS)
+    for machine in ("m-1", "m-2"):
+        watch.hear(beat(1, machine=machine))
+    watch.look()
+    for _ in range(int(HOLD_LIMIT_S) + 10):
+        clock.advance(1.0)
+        watch.look()
+        if clock.monotonic() % 10 == 0:
+            assert watch.verdicts["rs-1"].action is not Action.TRIGGER
+    held = watch.verdicts["rs-1"]
+    assert (held.action, held.alarm) == (Action.HOLD, True)
+    assert "a person must look" in held.reason
 
 
 @given(st.lists(st.tuples(st.floats(0.05, 1.5), st.booleans()), max_size=60), st.integers(0, 10))

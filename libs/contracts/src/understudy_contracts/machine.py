@@ -87,7 +87,10 @@ class Recorder(msgspec.Struct, frozen=True):
 
 
 class CameraEvidence(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a server does with one camera. Times are UTC milliseconds, None when it has not happened yet."""
+    """What a server does with one camera. Times are UTC milliseconds, None when it has not happened yet.
+
+    `frames_received` counts what the camera sent, written or not; None where the recorder does not tell.
+    """
 
     camera: Id
     state: CameraState
@@ -98,6 +101,7 @@ class CameraEvidence(msgspec.Struct, frozen=True, omit_defaults=True):
     last_frame_at: int | None = None
     bytes_written: int = 0
     frames_written: int = 0
+    frames_received: int | None = None
     reconnects: int = 0
 
 
@@ -109,12 +113,15 @@ class Authority(msgspec.Struct, frozen=True, omit_defaults=True):
     permit_expires_at: int | None = None
 
 
-class PeerSighting(msgspec.Struct, frozen=True):
-    """What this machine saw when it probed a paired machine. `age_ms` is counted by its monotonic clock."""
+class PeerSighting(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What this machine saw when it last probed a paired machine at `address`; `age_ms` is how long ago that
+    was, by its monotonic clock. `records` is whether the other said that it records."""
 
     machine: Id
     reachable: bool
     age_ms: int
+    records: bool = False
+    address: str = ""
 
 
 class RestorationProgress(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -17,6 +17,7 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `pairing` of a recording server: ids of failover servers, or "all" for each there is and each later one.
     `machine` is None until an agent has joined with the server's token.
+    `maintenance_until` (UTC ms): planned work; no trigger acts before then.
     `failover_settings` None means: the defaults.
     """
 
@@ -30,6 +31,7 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     maximum_cameras: Annotated[int, Meta(ge=0, le=2000)] = 100
     pairing: list[Id] | Literal["all"] = []
     failover_settings: FailoverSettings | None = None
+    maintenance_until: int | None = None
     revision: int = 0
 
     def is_paired_with(self, failover_server: Server) -> bool:
@@ -42,7 +44,8 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
 class ServerVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     """The monitor's current word on a server; `since` and `fault_at` in UTC milliseconds.
 
-    `fault_at` is when the evidence last was good; `action` follows from the verdict and the settings.
+    `fault_at` is when the evidence last was good; `action` follows from the verdict and the settings;
+    `alarm` says that a hold has lasted so long that a person must look.
     """
 
     server: Id
@@ -54,7 +57,7 @@ class ServerVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     fault_at: int | None = None
     last_seen: int | None = None
     healthy_since: int | None = None
-    sequence: int = 0
+    alarm: bool = False
 
 
 class FailoverGlance(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,4 +85,3 @@ class ServerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     cameras_maximum: int = 0
     version: str = ""
     last_seen: int | None = None
-    sequence: int = 0

@@ -134,6 +134,13 @@ class FailoverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restoration: Restoration = Restoration.RESTORE
 
 
+class Peer(msgspec.Struct, frozen=True):
+    """A paired machine, and the HTTP address where its agent can be seen from the site."""
+
+    machine: Id
+    address: Annotated[str, Meta(max_length=300)]
+
+
 class MachineConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an agent must know about itself beyond its cameras; pushed by the config-replicator."""
 
@@ -142,3 +149,4 @@ class MachineConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     role: Role
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=5)] = 1.0
     disabled: bool = False
+    peers: list[Peer] = []

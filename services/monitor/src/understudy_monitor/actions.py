@@ -1,8 +1,8 @@
-"""What a verdict leads to: the table, and the brakes. Pure."""
+"""What a verdict leads to: one table, read with the settings of the trigger that it belongs to. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,17 +10,7 @@ from understudy_contracts.model import Action, Role, Verdict
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings
 
-_DISCONNECTION: Final = frozenset({Verdict.DISCONNECTED})
-_STORAGE: Final = frozenset({Verdict.STORAGE_DAMAGED, Verdict.STORAGE_DEGRADED})
-_RECORDER: Final = frozenset(
-    {
-        Verdict.RECORDER_DISABLED,
-        Verdict.RECORDER_MISSING,
-        Verdict.RECORDER_CRASHING,
-        Verdict.NOT_RECORDING,
-    }
-)
-_WARNS: Final = frozenset({Verdict.LATE, Verdict.PARTITIONED, Verdict.INCOMPATIBLE})
+SEEN_BY_PEERS: Final = "its peers see it at work: only the host's line to it is down"
 
 
 @dataclass(frozen=True)
@@ -29,59 +19,68 @@ class Decision:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Trigger:
+    """Whether a trigger is on, and for how long its condition must hold, in seconds (M5)."""
+
+    enabled: bool
+    after_s: float
+
+
+def _disconnection(settings: FailoverSettings) -> Trigger:
+    return Trigger(settings.disconnection.enabled, 0.0)  # the verdict itself waited for the set time
+
+
+def _storage(settings: FailoverSettings) -> Trigger:
+    return Trigger(settings.storage.enabled, settings.storage.after_s)
+
+
+def _degraded(settings: FailoverSettings) -> Trigger:
+    return Trigger(settings.storage.enabled and settings.storage.degraded_too, settings.storage.after_s)
+
+
+def _recorder(settings: FailoverSettings) -> Trigger:
+    return Trigger(settings.recorder.enabled, settings.recorder.after_s)
+
+
+def _not_recording(settings: FailoverSettings) -> Trigger:
+    return Trigger(settings.recorder.enabled, 0.0)  # as above
+
+
+# Every verdict stands here: what it leads to, or the trigger whose settings say so.
+TABLE: Final[Mapping[Verdict, Decision | Callable[[FailoverSettings], Trigger]]] = {
+    Verdict.HEALTHY: Decision(Action.NONE),
+    Verdict.DISABLED: Decision(Action.NONE),
+    Verdict.UNKNOWN: Decision(Action.NONE),
+    Verdict.LATE: Decision(Action.WARN),
+    Verdict.INCOMPATIBLE: Decision(Action.WARN),
+    Verdict.PARTITIONED: Decision(Action.HOLD, SEEN_BY_PEERS),
+    Verdict.DISCONNECTED: _disconnection,
+    Verdict.STORAGE_DAMAGED: _storage,
+    Verdict.STORAGE_DEGRADED: _degraded,
+    Verdict.RECORDER_DISABLED: _recorder,
+    Verdict.RECORDER_MISSING: _recorder,
+    Verdict.RECORDER_CRASHING: _recorder,
+    Verdict.NOT_RECORDING: _not_recording,
+}
+
+
 def decide(
     server: Server, verdict: Verdict, held_s: float, settings: FailoverSettings, brake: str | None
 ) -> Decision:
     """The action on `verdict` that has held for `held_s` seconds; `brake` names why triggers are held."""
-    if verdict in {Verdict.HEALTHY, Verdict.DISABLED, Verdict.UNKNOWN}:
-        return Decision(Action.NONE)
-    if verdict in _WARNS or server.role is Role.FAILOVER:
+    entry = TABLE[verdict]
+    if isinstance(entry, Decision):
+        if entry.action is Action.HOLD and server.role is Role.FAILOVER:
+            return Decision(Action.WARN)
+        return entry
+    trigger = entry(settings)
+    if server.role is Role.FAILOVER:
         return Decision(Action.WARN)
-    enabled, after_s = _trigger(verdict, settings)
-    if not enabled:
+    if not trigger.enabled:
         return Decision(Action.WARN, "its trigger is off")
-    if held_s < after_s:
+    if held_s < trigger.after_s:
         return Decision(Action.WARN)
     if brake is not None:
         return Decision(Action.HOLD, brake)
     return Decision(Action.TRIGGER)
-
-
-def _trigger(verdict: Verdict, settings: FailoverSettings) -> tuple[bool, float]:
-    if verdict in _DISCONNECTION:
-        return settings.disconnection.enabled, 0.0  # the verdict itself waited for the set time
-    if verdict in _STORAGE:
-        wanted = verdict is Verdict.STORAGE_DAMAGED or settings.storage.degraded_too
-        return settings.storage.enabled and wanted, settings.storage.after_s
-    return settings.recorder.enabled and verdict in _RECORDER, settings.recorder.after_s
-
-
-@dataclass(frozen=True)
-class Silence:
-    """One joined machine, for the brake: where it is, what it is for, and whether it is silent."""
-
-    site: str
-    role: Role
-    silent: bool
-
-
-def suspect_ourselves(machines: Mapping[str, Silence]) -> dict[str, str]:
-    """Sites whose triggers are held, each with the reason (B3).
-
-    When most machines vanish together, the host or its line is the likelier culprit; a site of which a
-    failover server still answers is not cut off, whatever else is silent there.
-    """
-    if not machines:
-        return {}
-    silent = sum(machine.silent for machine in machines.values())
-    most_vanished = silent >= 2 and silent * 2 > len(machines)
-    held: dict[str, str] = {}
-    for site in {machine.site for machine in machines.values()}:
-        here = [machine for machine in machines.values() if machine.site == site]
-        if any(machine.role is Role.FAILOVER and not machine.silent for machine in here):
-            continue
-        if most_vanished:
-            held[site] = "most machines vanished together: the host or its line is suspected"
-        elif len(here) > 1 and all(machine.silent for machine in here):
-            held[site] = "the whole site vanished, its failover servers too: the line to it is suspected"
-    return held

@@ -12,10 +12,12 @@ import structlog
 from understudy_bus.connection import Bus, connect_bus
 from understudy_bus.events import ensure_stream, publish_event
 from understudy_bus.serving import VerbHandlers, serve_verbs
+from understudy_contracts.commands import ReportState
 from understudy_contracts.errors import UnderstudyError
 from understudy_contracts.events import Event, FailoverChanged
 from understudy_contracts.machine import Heartbeat
 from understudy_contracts.model import Service
+from understudy_contracts.servers import ServerStatus, ServerVerdict
 from understudy_contracts.subjects import MachineAddress
 from understudy_contracts.verbs import (
     READ_STATUSES,
@@ -35,9 +37,13 @@ from understudy_store.outbox import Outbox
 from understudy_monitor.records import Records
 from understudy_monitor.watch import Watch
 
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.05
 READ_EVERY_S = 2.0
-LAST_SEEN_EVERY_S = 10.0
+WRITE_AGAIN_S = 0.2
+HOUSEKEEPING_EVERY_S = 10.0
+PROBE_EVERY_S = 0.5
+PROBES_AT_ONCE = 50
+SKEW_LIMIT_MS = 2000
 
 log = structlog.get_logger()
 
@@ -50,8 +56,12 @@ class Monitor:
         self._bus = bus
         self._watch = watch
         self._records = records
+        self._addresses: dict[str, MachineAddress] = {}
         self._look = asyncio.Event()
         self._read = asyncio.Event()
+        self._write = asyncio.Event()
+        self._verdicts_to_write: dict[str, ServerVerdict] = {}
+        self._statuses_to_write: dict[str, ServerStatus] = {}
 
     async def listen(self) -> None:
         """Hear machines, and wake up for what changes in the database."""
@@ -64,7 +74,9 @@ class Monitor:
 
     async def _heard(self, subject: str, heartbeat: Heartbeat) -> None:
         # The subject is guarded by the server, the body is only what the machine says of itself.
-        if self._bus.subjects.machine_of(subject) == MachineAddress(heartbeat.site, heartbeat.machine):
+        address = self._bus.subjects.machine_of(subject)
+        if address == MachineAddress(heartbeat.site, heartbeat.machine):
+            self._addresses[heartbeat.machine] = address
             self._watch.hear(heartbeat)
 
     async def _heard_at_once(self, subject: str, heartbeat: Heartbeat) -> None:
@@ -95,21 +107,18 @@ class Monitor:
             await wait_at_most(self._read, READ_EVERY_S)
 
     async def keep_looking(self) -> None:
-        """Judge and write, ten times a second and at once after a report."""
+        """Judge and write, often, and at once after a report."""
         while go_on():
             self._look.clear()
             self._watch.connected = self._bus.connected
             self._watch.interrupted(self._bus.interrupted_at)
-            try:
-                await self.look()
-            except UnderstudyError as error:
-                log.warning("cannot write verdicts", error=str(error))
-                await asyncio.sleep(LOOK_EVERY_S)
+            await self.look()
             await wait_at_most(self._look, LOOK_EVERY_S)
 
     async def look(self) -> None:
-        changed = self._watch.look()
-        for verdict in changed:
+        """One look. What could not be written is written after the next one."""
+        verdicts = self._watch.look()
+        for verdict in verdicts:
             log.info(
                 "verdict",
                 server=verdict.server,
@@ -117,19 +126,59 @@ class Monitor:
                 action=verdict.action.value,
                 reason=verdict.reason,
             )
-        await self._records.write_verdicts(changed)
-        await self._records.write_statuses(self._watch.statuses())
+        self._verdicts_to_write |= {verdict.server: verdict for verdict in verdicts}
+        self._statuses_to_write |= {status.server: status for status in self._watch.statuses_now(verdicts)}
+        if self._verdicts_to_write or self._statuses_to_write:
+            self._write.set()
 
-    async def keep_last_seen(self) -> None:
+    async def keep_writing(self) -> None:
+        """Beside the looking: a slow database must not look like a silence of the machines."""
         while go_on():
-            await asyncio.sleep(LAST_SEEN_EVERY_S)
+            await self._write.wait()
+            self._write.clear()
+            verdicts, self._verdicts_to_write = self._verdicts_to_write, {}
+            statuses, self._statuses_to_write = self._statuses_to_write, {}
             try:
-                await self._records.write_last_seen(self._watch.statuses())
+                await self._records.write_verdicts(list(verdicts.values()))
+                verdicts = {}
+                await self._records.write_statuses(list(statuses.values()))
             except UnderstudyError as error:
-                log.warning("cannot write when machines were last seen", error=str(error))
+                log.warning("cannot write verdicts", error=str(error))
+                # What was found meanwhile is newer.
+                self._verdicts_to_write = verdicts | self._verdicts_to_write
+                self._statuses_to_write = statuses | self._statuses_to_write
+                self._write.set()
+                await asyncio.sleep(WRITE_AGAIN_S)
+
+    async def keep_housekeeping(self) -> None:
+        """When machines were last heard, what deleted servers left, whose clock is off."""
+        while go_on():
+            await asyncio.sleep(HOUSEKEEPING_EVERY_S)
+            try:
+                await self._records.write_last_seen(self._watch.last_seen())
+                await self._records.forget_all_but(self._watch.servers)
+            except UnderstudyError as error:
+                log.warning("housekeeping failed", error=str(error))
+            for machine, skew_ms in self._watch.skewed(SKEW_LIMIT_MS).items():
+                log.warning("the machine's clock is off", machine=machine, ahead_ms=skew_ms)
+
+    async def keep_probing(self) -> None:
+        """Ask machines whose heartbeats are late directly; an answer is as good as a heartbeat."""
+        while go_on():
+            await asyncio.gather(*(self._probe(machine) for machine in self._watch.late()[:PROBES_AT_ONCE]))
+            await asyncio.sleep(PROBE_EVERY_S)
+
+    async def _probe(self, machine: str) -> None:
+        address = self._addresses.get(machine)
+        if address is None:
+            return
+        with contextlib.suppress(UnderstudyError):  # no answer is what the verdict says already
+            done = await self._bus.command(address, ReportState(), timeout_s=PROBE_EVERY_S)
+            self._watch.hear(done.state)
+            self._look.set()
 
     async def read_statuses(self, _: ReadStatuses) -> Statuses:
-        return Statuses(list(self._watch.statuses().values()))
+        return Statuses(list(self._watch.statuses.values()))
 
     async def read_verdicts(self, _: ReadVerdicts) -> Verdicts:
         return Verdicts(list(self._watch.verdicts.values()))
@@ -160,7 +209,9 @@ async def main(settings: ControlSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(outbox.relay(partial(publish_event, bus), instance)),
                 tasks.create_task(monitor.keep_reading()),
                 tasks.create_task(monitor.keep_looking()),
-                tasks.create_task(monitor.keep_last_seen()),
+                tasks.create_task(monitor.keep_writing()),
+                tasks.create_task(monitor.keep_probing()),
+                tasks.create_task(monitor.keep_housekeeping()),
             ]
             await stopping.wait()
             for task in running:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 import msgspec
-from understudy_contracts.errors import Conflict
 from understudy_contracts.events import StatusChanged, VerdictChanged
 from understudy_contracts.servers import ServerStatus, ServerVerdict
 from understudy_store.collections import statuses, verdicts
 from understudy_store.database import Database, Session
 from understudy_store.outbox import Outbox
+
+# Of one transaction: a database holds the documents of a transaction locked until it ends.
+BATCH: Final = 50
+
+T = TypeVar("T")
 
 
 class Records:
@@ -21,7 +26,6 @@ class Records:
         self._verdicts = verdicts(database)
         self._statuses = statuses(database)
         self._outbox = outbox
-        self._published: dict[str, ServerStatus] = {}
 
     async def verdicts(self) -> list[ServerVerdict]:
         return await self._verdicts.find()
@@ -29,51 +33,54 @@ class Records:
     async def write_verdicts(self, changed: Sequence[ServerVerdict]) -> None:
         """Store each and tell of it."""
 
-        async def work(session: Session) -> None:
-            for verdict in changed:
-                stored = await self._verdicts.get(verdict.server, session)
-                if stored is not None and _same_verdict(stored, verdict):
-                    continue
-                await self._verdicts.replace(verdict, session, upsert=True)
-                await self._outbox.append(
-                    session, "server", verdict.server, "verdict", VerdictChanged(verdict)
-                )
+        async def store(session: Session, verdict: ServerVerdict) -> None:
+            stored = await self._verdicts.get(verdict.server, session)
+            if stored is not None and _same_verdict(stored, verdict):
+                return
+            await self._verdicts.replace(verdict, session, upsert=True)
+            await self._outbox.append(session, "server", verdict.server, "verdict", VerdictChanged(verdict))
 
-        if changed:
+        await self._in_batches(changed, store)
+
+    async def write_statuses(self, changed: Sequence[ServerStatus]) -> None:
+        """Store each and tell of it."""
+
+        async def store(session: Session, status: ServerStatus) -> None:
+            if _same_status(await self._statuses.get(status.server, session), status):
+                return
+            await self._statuses.replace(status, session, upsert=True)
+            await self._outbox.append(session, "server", status.server, "status", StatusChanged(status))
+
+        await self._in_batches(changed, store)
+
+    async def _in_batches(
+        self, changed: Sequence[T], store: Callable[[Session, T], Coroutine[None, None, None]]
+    ) -> None:
+        for start in range(0, len(changed), BATCH):
+            batch = changed[start : start + BATCH]
+
+            async def work(session: Session, batch: Sequence[T] = batch) -> None:
+                for document in batch:
+                    await store(session, document)
+
             await self._database.transact(work)
             self._outbox.wake()
 
-    async def write_statuses(self, found: Mapping[str, ServerStatus]) -> None:
-        """Store and publish the statuses that differ from the last published ones; forget deleted servers."""
-        changed = [s for s in found.values() if not _same_status(self._published.get(s.server), s)]
-        gone = [server for server in self._published if server not in found]
-        if not changed and not gone:
-            return
+    async def forget_all_but(self, servers: Iterable[str]) -> None:
+        """Deleted servers have no verdict and no status any more."""
+        known = set(servers)
+        for verdict in await self._verdicts.find():
+            if verdict.server not in known:
+                await self._verdicts.delete(verdict.server)
+        for status in await self._statuses.find():
+            if status.server not in known:
+                await self._statuses.delete(status.server)
 
-        async def work(session: Session) -> None:
-            for status in changed:
-                stored = await self._statuses.get(status.server, session)
-                if _same_status(stored, status):
-                    continue
-                await self._statuses.replace(status, session, upsert=True)
-                await self._outbox.append(session, "server", status.server, "status", StatusChanged(status))
-            for server in gone:
-                await self._statuses.delete(server, session)
-                await self._verdicts.delete(server, session)
-
-        try:
-            await self._database.transact(work)
-        except Conflict:
-            return  # another monitor wrote the same first; the next look compares again
-        self._outbox.wake()
-        self._published = dict(found)
-
-    async def write_last_seen(self, found: Mapping[str, ServerStatus]) -> None:
+    async def write_last_seen(self, last_seen: Mapping[str, int]) -> None:
         """When each machine was last heard, without an event: it changes with every heartbeat."""
-        for status in found.values():
-            if status.last_seen is not None:
-                await self._statuses.touch(status.server, "last_seen", status.last_seen)
-                await self._verdicts.touch(status.server, "last_seen", status.last_seen)
+        for server, seen in last_seen.items():
+            await self._statuses.touch(server, "last_seen", seen)
+            await self._verdicts.touch(server, "last_seen", seen)
 
 
 def _same_verdict(one: ServerVerdict, other: ServerVerdict) -> bool:

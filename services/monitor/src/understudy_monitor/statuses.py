@@ -22,7 +22,6 @@ class Subject:
     verdict: Verdict
     reason: str
     heartbeat: Heartbeat | None
-    last_seen: int | None
     failovers: Sequence[Failover]
 
 
@@ -53,7 +52,6 @@ def status_of(subject: Subject, spares: Sequence[Spare]) -> ServerStatus:
         cameras_active=_cameras_active(subject),
         cameras_maximum=server.maximum_cameras,
         version=heartbeat.version if heartbeat else "",
-        last_seen=subject.last_seen,
     )
 
 

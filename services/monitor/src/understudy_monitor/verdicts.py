@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from understudy_contracts.machine import OwnCameras, Serving
-from understudy_contracts.model import CameraState, FailoverRange, RecorderState, StorageState, Verdict
+from understudy_contracts.machine import Heartbeat, OwnCameras, Serving
+from understudy_contracts.model import (
+    CameraState,
+    FailoverRange,
+    RecorderState,
+    Role,
+    StorageState,
+    Verdict,
+)
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings
 
-from understudy_monitor.evidence import Evidence
+from understudy_monitor.evidence import Evidence, Sighting
 
 # Machines of this version's major number understand each other.
 VERSION = "0.1.0"
 LATE_AFTER_BEATS = 1.5
+# After the monitor could not hear, machines come back one by one: so long none of them is silent yet.
+SETTLING_S = 3.0
+# A peer's word counts while it is fresher than this.
+WITNESS_FRESH_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ def judge(
     listening: Listening,
     previous: Verdict,
     now: float,
+    witnesses: Iterable[Sighting] = (),
 ) -> Finding:
     """The verdict on `server`'s machine; `previous` is kept while nothing can be known."""
     if server.disabled:
@@ -66,33 +79,62 @@ def judge(
         return Finding(Verdict.UNKNOWN, "not seen yet")
     if not listening.connected:
         return Finding(previous, "the monitor itself cannot hear at the moment")
-    silent_s = _silence(evidence, listening, now)
+    silent_s = silence(evidence, listening, now)
     if silent_s >= settings.disconnection.after_s:
+        if _vouched_for(server, witnesses, now):
+            return Finding(Verdict.PARTITIONED, "the host does not hear it, but its peers see it", silent_s)
         return Finding(Verdict.DISCONNECTED, "connection lost", silent_s)
     heartbeat = evidence.heartbeat
     if heartbeat is None or evidence.heard_at is None:
         # After a restart of ours: what was known holds until the machine is heard or its time is up.
         return Finding(previous, "not heard since the monitor started", silent_s)
-    if evidence.heard_at < listening.since and previous is Verdict.DISCONNECTED:
+    if evidence.heard_at < listening.since and previous in {Verdict.DISCONNECTED, Verdict.PARTITIONED}:
         return Finding(previous, "connection lost", silent_s)
     late = silent_s > LATE_AFTER_BEATS * heartbeat.heartbeat_s
-    return _condition(evidence, settings, now) or (
+    return _condition(evidence, heartbeat, settings) or (
         Finding(Verdict.LATE, "heartbeats are late", silent_s) if late else Finding(Verdict.HEALTHY)
     )
 
 
-def _silence(evidence: Evidence, listening: Listening, now: float) -> float:
+def silence(evidence: Evidence, listening: Listening, now: float) -> float:
     """Seconds since the first heartbeat that did not come was due: counted from the last one that came, a
     fault just after it would seem longer than it is, and a short one would trigger (promise P7)."""
+    settled = listening.since + SETTLING_S
     if evidence.heartbeat is None or evidence.heard_at is None:
-        return now - listening.since
-    return now - max(evidence.heard_at + evidence.heartbeat.heartbeat_s, listening.since)
+        return now - settled
+    if evidence.heard_at < listening.since:
+        return now - max(evidence.heard_at + evidence.heartbeat.heartbeat_s, settled)
+    return now - (evidence.heard_at + evidence.heartbeat.heartbeat_s)
 
 
-def _condition(evidence: Evidence, settings: FailoverSettings, now: float) -> Finding | None:
+def stands_still(evidence: Evidence, after_s: float) -> list[str]:
+    """Cameras whose frames arrive, which are to be recorded, and whose footage has not grown for `after_s`
+    (B2). A camera that sends nothing is not the server's fault."""
     heartbeat = evidence.heartbeat
-    if heartbeat is None:
-        return None
+    if heartbeat is None or evidence.heard_at is None or not isinstance(heartbeat.duty, OwnCameras | Serving):
+        return []
+    if isinstance(heartbeat.duty, Serving) and heartbeat.duty.range is not FailoverRange.FULL:
+        return []
+    still = []
+    for camera in heartbeat.cameras:
+        if camera.state is not CameraState.RECORDING or camera.frames_received is None:
+            continue
+        growth = evidence.growth[camera.camera]
+        if evidence.heard_at - growth.at >= after_s and camera.frames_received > growth.frames_then:
+            still.append(camera.camera)
+    return still
+
+
+def _vouched_for(server: Server, witnesses: Iterable[Sighting], now: float) -> bool:
+    """Whether a fresh witness saw it at work: a recording server recording, a failover server at all."""
+    return any(
+        sighting.reachable and (sighting.records or server.role is Role.FAILOVER)
+        for sighting in witnesses
+        if now - sighting.at < WITNESS_FRESH_S
+    )
+
+
+def _condition(evidence: Evidence, heartbeat: Heartbeat, settings: FailoverSettings) -> Finding | None:
     if heartbeat.version and heartbeat.version.split(".")[0] != VERSION.split(".", maxsplit=1)[0]:
         return Finding(Verdict.INCOMPATIBLE, f"runs version {heartbeat.version}, the host runs {VERSION}")
     if heartbeat.recorder.state in _RECORDER:
@@ -101,22 +143,7 @@ def _condition(evidence: Evidence, settings: FailoverSettings, now: float) -> Fi
     if heartbeat.storage.state in _STORAGE:
         reason = heartbeat.storage.reason or f"storage {heartbeat.storage.state.value}"
         return Finding(_STORAGE[heartbeat.storage.state], reason)
-    still = _standing_still(evidence, settings.recorder.after_s, now)
+    still = stands_still(evidence, settings.recorder.after_s)
     if still:
         return Finding(Verdict.NOT_RECORDING, f"footage of {', '.join(still[:3])} does not grow")
     return None
-
-
-def _standing_still(evidence: Evidence, after_s: float, now: float) -> list[str]:
-    """Cameras that the recorder says it records and whose footage has not grown for `after_s` (B2)."""
-    heartbeat = evidence.heartbeat
-    if heartbeat is None or evidence.heard_at is None or not isinstance(heartbeat.duty, OwnCameras | Serving):
-        return []
-    if isinstance(heartbeat.duty, Serving) and heartbeat.duty.range is not FailoverRange.FULL:
-        return []
-    return [
-        camera.camera
-        for camera in heartbeat.cameras
-        if camera.state is CameraState.RECORDING
-        and evidence.heard_at - evidence.grown_at.get(camera.camera, now) >= after_s
-    ]

@@ -1,25 +1,32 @@
-"""Keeps the evidence and turns it into verdicts and statuses. No I/O: fed by the app, asked by the app."""
+"""Keeps the evidence and turns it into verdicts and statuses. No I/O: fed by the app, asked by the app.
+
+A thousand machines speak several times a second, and nearly always say what they said before: only servers
+about which something may have changed are judged again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from understudy_contracts.failovers import Failover
 from understudy_contracts.machine import Heartbeat
-from understudy_contracts.model import Action, Role, Verdict
+from understudy_contracts.model import Action, Phase, Role, Verdict
 from understudy_contracts.servers import Server, ServerStatus, ServerVerdict
 from understudy_contracts.settings import FailoverSettings
 from understudy_runtime.clock import Clock
 
-from understudy_monitor.actions import Silence, decide, suspect_ourselves
-from understudy_monitor.evidence import Evidence, add_heartbeat
+from understudy_monitor.actions import Decision, decide
+from understudy_monitor.brakes import HOLD_LIMIT_S, Silence, maintenance, suspect_ourselves
+from understudy_monitor.evidence import Evidence, Sighting, add_heartbeat, weighs_the_same
 from understudy_monitor.statuses import Spare, Subject, status_of
-from understudy_monitor.verdicts import Finding, Listening, judge
+from understudy_monitor.verdicts import LATE_AFTER_BEATS, Finding, Listening, judge, stands_still
 
 # A loop that was held up longer than this has not heard what was said meanwhile (a stopped process, a
 # starved machine): the silence is ours.
 STALL_S = 1.0
+
+_SILENT = frozenset({Verdict.LATE, Verdict.DISCONNECTED, Verdict.PARTITIONED})
 
 
 @dataclass
@@ -33,9 +40,17 @@ class Watch:
     defaults: FailoverSettings = field(default_factory=FailoverSettings)
     failovers: dict[str, Failover] = field(default_factory=dict)
     verdicts: dict[str, ServerVerdict] = field(default_factory=dict)
+    statuses: dict[str, ServerStatus] = field(default_factory=dict)
     _evidence: dict[str, Evidence] = field(default_factory=dict)
+    _sightings: dict[str, dict[str, Sighting]] = field(default_factory=dict)
+    _server_of: dict[str, str] = field(default_factory=dict)
     _since: dict[str, tuple[Verdict, float]] = field(default_factory=dict)
+    _unsettled: set[str] = field(default_factory=set)
+    _changed: set[str] = field(default_factory=set)
+    _all_changed: bool = True
     _last_look: float | None = None
+
+    # --- feeding ---------------------------------------------------------------------------------------
 
     def remember(self, verdicts: Sequence[ServerVerdict]) -> None:
         """Take over what an earlier life of the monitor had found."""
@@ -47,99 +62,141 @@ class Watch:
                 )
 
     def know_servers(self, servers: Sequence[Server], defaults: FailoverSettings) -> None:
-        self.servers = {server.id: server for server in servers}
-        self.defaults = defaults
-        for gone in self.verdicts.keys() - self.servers.keys():
-            self.verdicts.pop(gone)
+        """All servers, and the failover settings of those that have none of their own."""
+        known = {server.id: server for server in servers}
+        if known == self.servers and defaults == self.defaults:
+            return
+        self.servers, self.defaults = known, defaults
+        self._server_of = {server.machine: server.id for server in servers if server.machine is not None}
+        for memory in (self.verdicts, self.statuses, self._since):
+            for gone in memory.keys() - known.keys():
+                del memory[gone]
+        self._all_changed = True
 
     def know_failovers(self, failovers: Sequence[Failover]) -> None:
         """All unfinished failovers."""
-        self.failovers = {failover.id: failover for failover in failovers}
+        known = {failover.id: failover for failover in failovers}
+        if known != self.failovers:
+            self.failovers = known
+            self._all_changed = True
 
     def know_failover(self, failover: Failover) -> None:
         """One that changed; an older state than the known one is passed by."""
         known = self.failovers.get(failover.id)
         if known is None or known.revision < failover.revision:
             self.failovers[failover.id] = failover
+            self._all_changed = True
 
     def hear(self, heartbeat: Heartbeat) -> None:
+        """A heartbeat, a report of state, or the answer to a probe."""
         known = self._evidence.get(heartbeat.machine, Evidence())
         now, wall_ms = self.clock.monotonic(), self.clock.wall_ms()
-        self._evidence[heartbeat.machine] = add_heartbeat(known, heartbeat, now, wall_ms)
+        evidence = add_heartbeat(known, heartbeat, now, wall_ms)
+        if evidence is known:
+            return
+        self._evidence[heartbeat.machine] = evidence
+        for seen in heartbeat.peers:
+            sighting = Sighting(now - seen.age_ms / 1000, seen.reachable, seen.records)
+            self._sightings.setdefault(seen.machine, {})[heartbeat.machine] = sighting
+        server = self._server_of.get(heartbeat.machine)
+        if server is not None and self._tells_something_new(server, known, evidence):
+            self._changed.add(server)
 
     def interrupted(self, at: float) -> None:
         """Nothing could be heard until `at`: silence counts from there."""
-        self.listening_since = max(self.listening_since, at)
+        if at > self.listening_since:
+            self.listening_since = at
+            self._unsettled.update(self.servers)
+
+    # --- judging ---------------------------------------------------------------------------------------
 
     def look(self) -> list[ServerVerdict]:
-        """Judge every server; the verdicts that changed."""
+        """Judge every server about which something may have changed; the verdicts that did."""
         now = self.clock.monotonic()
         if self._last_look is not None and now - self._last_look > STALL_S:
             self.interrupted(now)
         self._last_look = now
-        findings = {server.id: self._judge(server, now) for server in self.servers.values()}
-        held = suspect_ourselves(self._silences(findings))
+        to_judge = self._to_judge(now)
+        findings = {server: self._judge(self.servers[server], now) for server in to_judge}
         changed = []
-        for server in self.servers.values():
-            verdict = self._weigh(server, findings[server.id], held.get(server.site), now)
+        held: dict[str, str] | None = None
+        for server_id, finding in findings.items():
+            server = self.servers[server_id]
+            brake = maintenance(server, self.clock.wall_ms())
+            if brake is None and finding.verdict is Verdict.DISCONNECTED:
+                if held is None:
+                    held = suspect_ourselves(self._silences(findings))
+                brake = held.get(server.site)
+            verdict = self._weigh(server, finding, brake, now)
             if verdict is not None:
-                self.verdicts[server.id] = verdict
+                self.verdicts[server_id] = verdict
                 changed.append(verdict)
+        self._unsettled = {s for s in findings if findings[s].verdict is not Verdict.HEALTHY}
         return changed
 
-    def statuses(self) -> dict[str, ServerStatus]:
-        """Every server's status."""
-        unfinished = [f for f in self.failovers.values() if f.phase.value != "done"]
-        busy = {f.failover_server: f.id for f in unfinished if f.failover_server}
-        spares = [
-            Spare(server, self._verdict(server.id), busy.get(server.id), self._staged(server))
-            for server in self.servers.values()
-            if server.role is Role.FAILOVER
+    def late(self) -> list[str]:
+        """Machines whose heartbeats are late or gone: to be asked directly."""
+        return [
+            verdict.machine
+            for verdict in self.verdicts.values()
+            if verdict.verdict in _SILENT and verdict.machine is not None
         ]
-        of_server: dict[str, list[Failover]] = {}
-        for failover in sorted(unfinished, key=lambda f: f.epoch, reverse=True):
-            of_server.setdefault(failover.server, []).append(failover)
-            if failover.failover_server is not None:
-                of_server.setdefault(failover.failover_server, []).append(failover)
-        return {
-            server.id: status_of(self._subject(server, of_server.get(server.id, [])), spares)
-            for server in self.servers.values()
-        }
 
-    def _subject(self, server: Server, failovers: Sequence[Failover]) -> Subject:
-        verdict = self.verdicts.get(server.id)
-        evidence = self._evidence.get(server.machine or "", Evidence())
-        return Subject(
-            server=server,
-            verdict=verdict.verdict if verdict else Verdict.UNKNOWN,
-            reason=verdict.reason if verdict else "not seen yet",
-            heartbeat=evidence.heartbeat,
-            last_seen=evidence.last_seen_ms,
-            failovers=failovers,
-        )
+    def skewed(self, limit_ms: int) -> dict[str, int]:
+        """Machines whose wall clock is further from ours than `limit_ms`, and how far ahead it is."""
+        found = {machine: evidence.skew_ms for machine, evidence in self._evidence.items()}
+        return {machine: skew for machine, skew in found.items() if abs(skew) > limit_ms}
 
-    def _staged(self, server: Server) -> dict[str, int]:
-        heartbeat = self._evidence.get(server.machine or "", Evidence()).heartbeat
-        return heartbeat.staged if heartbeat else {}
+    def _to_judge(self, now: float) -> Iterable[str]:
+        if self._all_changed or not self.connected:
+            return list(self.servers)
+        silent = set()
+        for machine, server in self._server_of.items():
+            evidence = self._evidence.get(machine)
+            if evidence is None or evidence.heard_at is None or evidence.heartbeat is None:
+                continue
+            if now - evidence.heard_at > (1 + LATE_AFTER_BEATS) * evidence.heartbeat.heartbeat_s:
+                silent.add(server)
+        return [s for s in self._changed | self._unsettled | silent if s in self.servers]
 
-    def _verdict(self, server: str) -> Verdict:
-        known = self.verdicts.get(server)
-        return known.verdict if known else Verdict.UNKNOWN
+    def _tells_something_new(self, server: str, before: Evidence, after: Evidence) -> bool:
+        if before.heartbeat is None or after.heartbeat is None:
+            return True
+        if not weighs_the_same(before.heartbeat, after.heartbeat):
+            return True
+        known = self.servers.get(server)
+        return known is not None and bool(stands_still(after, self._settings(known).recorder.after_s))
 
     def _settings(self, server: Server) -> FailoverSettings:
         return server.failover_settings or self.defaults
 
     def _judge(self, server: Server, now: float) -> Finding:
-        evidence = self._evidence.get(server.machine or "", Evidence())
-        listening = Listening(self.listening_since, self.connected)
-        return judge(server, evidence, self._settings(server), listening, self._verdict(server.id), now)
+        machine = server.machine or ""
+        return judge(
+            server,
+            self._evidence.get(machine, Evidence()),
+            self._settings(server),
+            Listening(self.listening_since, self.connected),
+            self._verdict(server.id),
+            now,
+            self._sightings.get(machine, {}).values(),
+        )
 
-    def _silences(self, findings: Mapping[str, Finding]) -> dict[str, Silence]:
-        return {
-            server.id: Silence(server.site, server.role, findings[server.id].verdict is Verdict.DISCONNECTED)
-            for server in self.servers.values()
-            if server.machine is not None and not server.disabled
-        }
+    def _silences(self, findings: dict[str, Finding]) -> list[Silence]:
+        """Who is silent now. Late counts too: of machines that vanish together the first one's time is up
+        before the others'."""
+        silences = []
+        for server in self.servers.values():
+            if server.machine is None or server.disabled:
+                continue
+            finding = findings.get(server.id)
+            verdict = finding.verdict if finding else self._verdict(server.id)
+            silences.append(Silence(server.site, server.role, verdict in _SILENT))
+        return silences
+
+    def _verdict(self, server: str) -> Verdict:
+        known = self.verdicts.get(server)
+        return known.verdict if known else Verdict.UNKNOWN
 
     def _weigh(self, server: Server, finding: Finding, brake: str | None, now: float) -> ServerVerdict | None:
         """The new verdict on `server`, or None if it is the old one."""
@@ -149,9 +206,8 @@ class Watch:
             since = now
             self._since[server.id] = (finding.verdict, now)
         decision = decide(server, finding.verdict, now - since, self._settings(server), brake)
-        reason = finding.reason
-        if decision.action is Action.HOLD:
-            reason = f"{finding.reason} (held: {decision.reason})"
+        alarm = decision.action is Action.HOLD and now - since >= HOLD_LIMIT_S
+        reason = _reason(finding, decision, alarm=alarm)
         if (
             known is not None
             and known.verdict is finding.verdict
@@ -170,26 +226,93 @@ class Watch:
             action=decision.action,
             reason=reason,
             since=known.since if known is not None and same else wall_ms,
-            fault_at=self._fault_at(known, finding, evidence, wall_ms),
+            fault_at=_fault_at(known, finding, evidence, wall_ms),
             last_seen=evidence.last_seen_ms,
-            healthy_since=self._healthy_since(known, finding, wall_ms),
+            healthy_since=_healthy_since(known, finding, wall_ms),
+            alarm=alarm,
         )
 
-    @staticmethod
-    def _fault_at(
-        known: ServerVerdict | None, finding: Finding, evidence: Evidence, wall_ms: int
-    ) -> int | None:
-        """When the evidence last was good: the last heartbeat for a silence, else the moment it turned."""
-        if finding.verdict in {Verdict.HEALTHY, Verdict.DISABLED, Verdict.UNKNOWN}:
-            return None
-        if known is not None and known.verdict is not Verdict.LATE and known.fault_at is not None:
-            return known.fault_at
-        if finding.verdict in {Verdict.DISCONNECTED, Verdict.LATE}:
-            return evidence.last_seen_ms
-        return wall_ms
+    # --- statuses --------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _healthy_since(known: ServerVerdict | None, finding: Finding, wall_ms: int) -> int | None:
-        if finding.verdict is not Verdict.HEALTHY:
-            return None
-        return known.healthy_since if known is not None and known.healthy_since else wall_ms
+    def statuses_now(self, judged: Sequence[ServerVerdict]) -> list[ServerStatus]:
+        """The statuses that changed, given the verdicts that did; call it after `look`."""
+        concerned = self._changed | {verdict.server for verdict in judged}
+        spares_changed = any(
+            server in self.servers and self.servers[server].role is Role.FAILOVER for server in concerned
+        )
+        everyone = self._all_changed or spares_changed
+        self._all_changed = False
+        self._changed = set()
+        spares, of_server = self._around()
+        changed = []
+        for server in self.servers.values():
+            if not everyone and server.id not in concerned:
+                continue
+            status = status_of(self._subject(server, of_server.get(server.id, [])), spares)
+            if self.statuses.get(server.id) != status:
+                self.statuses[server.id] = status
+                changed.append(status)
+        return changed
+
+    def last_seen(self) -> dict[str, int]:
+        """When each server's machine was last heard, in UTC milliseconds."""
+        found = {}
+        for machine, server in self._server_of.items():
+            seen = self._evidence.get(machine, Evidence()).last_seen_ms
+            if seen is not None:
+                found[server] = seen
+        return found
+
+    def _around(self) -> tuple[list[Spare], dict[str, list[Failover]]]:
+        unfinished = [f for f in self.failovers.values() if f.phase is not Phase.DONE]
+        busy = {f.failover_server: f.id for f in unfinished if f.failover_server}
+        spares = [
+            Spare(server, self._verdict(server.id), busy.get(server.id), self._staged(server))
+            for server in self.servers.values()
+            if server.role is Role.FAILOVER
+        ]
+        of_server: dict[str, list[Failover]] = {}
+        for failover in sorted(unfinished, key=lambda f: f.epoch, reverse=True):
+            of_server.setdefault(failover.server, []).append(failover)
+            if failover.failover_server is not None:
+                of_server.setdefault(failover.failover_server, []).append(failover)
+        return spares, of_server
+
+    def _subject(self, server: Server, failovers: Sequence[Failover]) -> Subject:
+        verdict = self.verdicts.get(server.id)
+        return Subject(
+            server=server,
+            verdict=verdict.verdict if verdict else Verdict.UNKNOWN,
+            reason=verdict.reason if verdict else "not seen yet",
+            heartbeat=self._evidence.get(server.machine or "", Evidence()).heartbeat,
+            failovers=failovers,
+        )
+
+    def _staged(self, server: Server) -> dict[str, int]:
+        heartbeat = self._evidence.get(server.machine or "", Evidence()).heartbeat
+        return heartbeat.staged if heartbeat else {}
+
+
+def _reason(finding: Finding, decision: Decision, *, alarm: bool) -> str:
+    if decision.action is not Action.HOLD:
+        return finding.reason
+    if alarm:
+        return f"{finding.reason} (held too long, a person must look: {decision.reason})"
+    return f"{finding.reason} (held: {decision.reason})"
+
+
+def _fault_at(known: ServerVerdict | None, finding: Finding, evidence: Evidence, wall_ms: int) -> int | None:
+    """When the evidence last was good: the last heartbeat for a silence, else the moment it turned."""
+    if finding.verdict in {Verdict.HEALTHY, Verdict.DISABLED, Verdict.UNKNOWN}:
+        return None
+    if known is not None and known.verdict is not Verdict.LATE and known.fault_at is not None:
+        return known.fault_at
+    if finding.verdict in _SILENT:
+        return evidence.last_seen_ms
+    return wall_ms
+
+
+def _healthy_since(known: ServerVerdict | None, finding: Finding, wall_ms: int) -> int | None:
+    if finding.verdict is not Verdict.HEALTHY:
+        return None
+    return known.healthy_since if known is not None and known.healthy_since else wall_ms
