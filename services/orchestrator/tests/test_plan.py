@@ -51,6 +51,7 @@ class Site:
     footage_home: bool = False
     healthy_since: int | None = None
     spare_free: bool = True
+    holder: Phase | None = None
     dark: list[str] = field(default_factory=list)
 
     def world(self) -> World:
@@ -79,6 +80,7 @@ class Site:
             restoration=self.job,
             candidates=[dataclasses.replace(SPARE, busy_with=None if self.spare_free else "f-9")],
             cameras=2,
+            holder=self.holder,
         )
 
     def _view(self, machine: str, duty: Duty, up: bool, failover: str | None) -> MachineView:
@@ -152,6 +154,7 @@ class Site:
                     self.failover.settings.restoration is Restoration.DISCARD
                 )
                 assert self.footage_home or given_up
+                assert not isinstance(self.spare_duty, Serving)  # the agent refuses: it still writes there
                 self.footage_on_spare = False
             case "permit-original" | "permit-stand-in" | "close-copy":
                 pass
@@ -302,6 +305,54 @@ def test_the_loss_of_the_failover_server_makes_room_for_the_next_one():
     assert site.failover.phase is Phase.DONE
 
 
+def test_a_lost_failover_server_that_returns_lets_go_when_another_one_records():
+    site = begin()
+    site.run()
+    site.spare_up, site.holder = False, Phase.WAITING
+    site.run()
+    assert site.failover.phase is Phase.RESTORING
+    assert site.keys_at == "rs-1"
+    site.spare_up = True  # it serves on, as its disk tells it
+    site.run()
+    assert isinstance(site.spare_duty, Serving), "nobody else records"
+    wait = next_move(site.failover, site.world())
+    assert isinstance(wait, Wait)
+    assert "nobody else records" in wait.reason
+    site.holder = Phase.ACTIVE
+    site.original_returns()
+    site.run()
+    assert isinstance(site.spare_duty, Standby)
+    assert site.failover.phase is Phase.DONE
+    assert site.footage_home
+
+
+def test_an_original_that_stood_down_records_again_though_the_failover_server_was_lost():
+    site = begin(automatic=False)
+    site.original_up = True
+    site.run()
+    assert isinstance(site.original_duty, StoodDown)
+    site.write({"stop_requested": True})
+    site.carry_out(next_move(site.failover, site.world()))
+    assert site.failover.phase is Phase.HANDING_BACK
+    site.spare_up = False
+    site.run()
+    assert isinstance(site.original_duty, OwnCameras)
+    assert site.keys_at == "rs-1"
+    assert site.failover.phase is Phase.RESTORING
+
+
+def test_both_servers_lost_while_handing_back_makes_room_for_the_next_one():
+    site = begin()
+    site.run()
+    site.original_returns()
+    site.now_ms += 2000
+    while site.failover.phase is not Phase.HANDING_BACK:
+        site.carry_out(next_move(site.failover, site.world()))
+    site.original_up, site.healthy_since, site.spare_up = False, None, False
+    site.carry_out(next_move(site.failover, site.world()))
+    assert isinstance(next_move(site.failover, site.world()), Succeed)
+
+
 def test_the_original_dies_again_while_it_is_handed_back_to():
     site = begin()
     site.run()
@@ -417,6 +468,8 @@ def test_whatever_happens_it_ends_or_says_what_it_waits_for(happenings):
         site.write({"stop_requested": True})
     site.run()
     assert site.failover.phase is Phase.DONE, next_move(site.failover, site.world())
+    assert site.keys_at == "rs-1"
+    assert isinstance(site.spare_duty, Standby)
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -21,6 +21,7 @@ from understudy_orchestrator.failovers import Failovers
 from understudy_orchestrator.handlers import Requests
 from understudy_orchestrator.machines import Machines
 from understudy_orchestrator.steps import Steps
+from understudy_orchestrator.strays import Strays
 from understudy_orchestrator.surroundings import Surroundings
 from understudy_orchestrator.triggers import Triggers
 
@@ -61,6 +62,7 @@ async def main(settings: ControlSettings, stopping: asyncio.Event) -> None:
                 tasks.create_task(outbox.relay(partial(publish_event, bus), instance)),
                 tasks.create_task(driver.run()),
                 tasks.create_task(triggers.run()),
+                tasks.create_task(Strays(database, bus, machines, failovers).run()),
             ]
             await stopping.wait()
             for task in running:

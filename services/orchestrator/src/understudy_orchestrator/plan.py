@@ -198,20 +198,20 @@ def _active(failover: Failover, world: World) -> Move:
 
 def _handing_back(failover: Failover, world: World) -> Move:
     without_original = failover.stop_confirmed and not world.original_answers
-    released = taken(failover, "release") or world.stand_in_lost
+    released = taken(failover, "release")
     if not released and not world.original_answers and not failover.stop_confirmed:
         return Enter(Phase.LICENSING, {"original": "away", "stop_requested": False})
     if not tried(failover, "permit-stand-in") and world.stand_in_answers and not released:
         return Step("permit-stand-in", soft=True)
     if not taken(failover, "return-keys"):
         return Step("return-keys")
-    if not released:
-        if not without_original:
-            if not taken(failover, "resume-original"):
-                return Step("resume-original")
-            missing = _not_yet_back(failover, world)
-            if missing:
-                return Wait(f"{failover.server_name} does not record {', '.join(missing)} yet")
+    # Also when the failover server is lost: an original that stood down records only when it is told to.
+    if not released and not without_original and not taken(failover, "resume-original"):
+        return Step("resume-original")
+    if not released and not world.stand_in_lost:
+        missing = [] if without_original else _not_yet_back(failover, world)
+        if missing:
+            return Wait(f"{failover.server_name} does not record {', '.join(missing)} yet")
         if not world.stand_in_answers:
             return Wait(f"{failover.failover_server_name} does not answer")
         return Step("release")
@@ -220,7 +220,25 @@ def _handing_back(failover: Failover, world: World) -> Move:
     return Enter(Phase.RESTORING, {"original": "away" if without_original else "back"})
 
 
+def _let_go(failover: Failover, world: World) -> Move | None:
+    """What is left to do about a failover server that was lost: its keys and copy were not given back, and
+    when it returns it serves on, as its disk tells it. None when nothing of that is left."""
+    if world.stand_in_answers and world.stand_in is not None and world.stand_in.serves(failover.id):
+        if world.nobody_else_records:
+            return Wait(f"{failover.failover_server_name} goes on: nobody else records the cameras yet")
+        return Step("release")
+    before = failover.phases[-2].phase if len(failover.phases) > 1 else None
+    if failover.phase is Phase.RESTORING and before is not Phase.HANDING_BACK:
+        for name in ("return-keys", "close-copy"):
+            if not taken(failover, name):
+                return Step(name)
+    return None
+
+
 def _restoring(failover: Failover, world: World) -> Move:
+    left = _let_go(failover, world)
+    if left is not None:
+        return left
     nothing_recorded = failover.settings.range is FailoverRange.FULL_EXCEPT_RECORDING
     if failover.settings.restoration is Restoration.DISCARD or nothing_recorded:
         return Enter(Phase.CLEARING)
@@ -255,6 +273,9 @@ def _restoring(failover: Failover, world: World) -> Move:
 
 
 def _clearing(failover: Failover, world: World) -> Move:
+    left = _let_go(failover, world)
+    if left is not None:
+        return left
     if taken(failover, "clear-footage"):
         return Enter(Phase.DONE, {"outcome": Outcome.RETURNED})
     if not world.stand_in_answers:

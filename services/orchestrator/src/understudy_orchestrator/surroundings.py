@@ -48,6 +48,7 @@ class Surroundings:
         )
         machine = server.machine if server else failover.machine
         waiting = failover.phase is Phase.WAITING and server is not None
+        holder = None if failover.holds_original else await self._failovers.holding(failover.server)
         return World(
             now_ms=self._clock.wall_ms(),
             original_machine=machine,
@@ -60,6 +61,7 @@ class Surroundings:
             ),
             candidates=await self.candidates(server) if waiting and server else (),
             cameras=await self.cameras_of(server.id) if waiting and server else 0,
+            holder=holder.phase if holder else None,
         )
 
     async def candidates(self, server: Server) -> list[Candidate]:

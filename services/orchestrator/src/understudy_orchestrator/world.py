@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from understudy_contracts.machine import Heartbeat, OwnCameras, Serving
-from understudy_contracts.model import CameraState, Verdict
+from understudy_contracts.model import CameraState, Phase, Verdict
 from understudy_contracts.restorations import RestorationJob
 from understudy_contracts.servers import ServerVerdict
 
@@ -52,6 +52,15 @@ class World:
     restoration: RestorationJob | None = None
     candidates: Sequence[Candidate] = ()
     cameras: int = 0
+    # The phase of the failover that protects the server now, if this one does not.
+    holder: Phase | None = None
+
+    @property
+    def nobody_else_records(self) -> bool:
+        """Whether the server's cameras would be dark if this failover's server stopped: another failover is
+        to protect them and does not yet, and the original does not record them itself."""
+        recorded = self.original_answers and self.original is not None and self.original.records_own_cameras
+        return self.holder in {Phase.WAITING, Phase.LICENSING, Phase.ACTIVATING} and not recorded
 
     @property
     def original_answers(self) -> bool:
