@@ -94,6 +94,29 @@ async def test_keys_are_imported_lent_and_returned_each_once(host, broker, gatew
     assert msgspec.json.decode(events[1].data, type=KeysMoved) == KeysMoved(lent.keys, "f-1")
 
 
+async def test_a_failover_that_goes_on_after_all_borrows_again(host, broker, gateway, orchestrator):
+    """Its original died again after the keys had gone home; what arrives late of before does nothing."""
+    async with broker():
+        await gateway.ask(IMPORT_KEYS, ImportKeys(names(2), "north", "ann"))
+        first = MoveKeys("f-1", 1, "north", "spare", 2, step=1)
+        again = msgspec.structs.replace(first, step=9)
+        await orchestrator.ask(MOVE_KEYS, first)
+        await orchestrator.ask(RETURN_KEYS, ReturnKeys("f-1", 1, step=7))
+        with pytest.raises(StaleEpoch, match="step 1 of f-1 is older"):
+            await orchestrator.ask(MOVE_KEYS, first)
+        with pytest.raises(StaleEpoch, match="f-1 has returned"):
+            await orchestrator.ask(MOVE_KEYS, msgspec.structs.replace(first, step=7))
+        lent = await orchestrator.ask(MOVE_KEYS, again)
+        assert len(lent.keys) == 2
+        assert await orchestrator.ask(MOVE_KEYS, again) == lent
+        with pytest.raises(StaleEpoch, match="step 7 of f-1 is older"):
+            await orchestrator.ask(RETURN_KEYS, ReturnKeys("f-1", 1, step=7))
+        assert set((await holders(gateway)).values()) == {"spare"}
+        await orchestrator.ask(RETURN_KEYS, ReturnKeys("f-1", 1, step=15))
+        assert set((await holders(gateway)).values()) == {"north"}
+        assert overlapping_holdings(await ledger(gateway)) == 0
+
+
 async def test_a_key_that_is_there_already_is_named_and_nothing_is_imported(broker, gateway):
     async with broker():
         await gateway.ask(IMPORT_KEYS, ImportKeys(["AAAA", "BBBB"], "north", "ann"))

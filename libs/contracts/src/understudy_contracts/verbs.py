@@ -76,20 +76,25 @@ class ImportKeys(msgspec.Struct, frozen=True):
 
 
 class MoveKeys(msgspec.Struct, frozen=True):
-    """Lend up to `count` keys of `source` to `target` for a failover; doing it twice moves them once."""
+    """Lend up to `count` keys of `source` to `target` for a failover; doing it twice moves them once.
+
+    `step` is the failover's: a request older than one that the broker has accepted is refused.
+    """
 
     failover: FailoverId
     epoch: int
     source: Id
     target: Id
     count: Annotated[int, Meta(ge=0)]
+    step: Annotated[int, Meta(ge=0)] = 0
 
 
 class ReturnKeys(msgspec.Struct, frozen=True):
-    """Give back every key that `failover` moved; doing it twice gives back once."""
+    """Give back every key that `failover` moved; doing it twice gives back once. `step` as in MoveKeys."""
 
     failover: FailoverId
     epoch: int
+    step: Annotated[int, Meta(ge=0)] = 0
 
 
 class IssuePermit(msgspec.Struct, frozen=True):

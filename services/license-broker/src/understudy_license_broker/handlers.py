@@ -56,12 +56,17 @@ class Handlers:
     async def move_keys(self, request: MoveKeys) -> Licenses:
         return Licenses(
             await self._ledger.lend(
-                request.failover, request.epoch, request.source, request.target, request.count
+                request.failover,
+                request.epoch,
+                request.source,
+                request.target,
+                request.count,
+                step=request.step,
             )
         )
 
     async def return_keys(self, request: ReturnKeys) -> Licenses:
-        return Licenses(await self._ledger.give_back(request.failover, request.epoch))
+        return Licenses(await self._ledger.give_back(request.failover, request.epoch, step=request.step))
 
     async def issue_permit(self, request: IssuePermit) -> SignedToken:
         check_epoch(request.failover, request.epoch)

@@ -30,10 +30,12 @@ What = Literal["imported", "moved", "returned"]
 
 
 class Borrower(msgspec.Struct, frozen=True):
-    """A failover that asked for keys. Once it has returned them, its late requests move none."""
+    """A failover that asked for keys, and the highest step of its that was accepted: once it has returned
+    its keys, only a later step borrows again (its original died again while it was handed back to)."""
 
     failover: FailoverId
     returned: bool = False
+    step: int = 0
     requests: int = 0
 
 
@@ -94,19 +96,21 @@ class Ledger:
 
         return await self._transact(work)
 
-    async def lend(self, failover: str, epoch: int, source: str, target: str, count: int) -> list[LicenseKey]:
+    async def lend(
+        self, failover: str, epoch: int, source: str, target: str, count: int, *, step: int = 0
+    ) -> list[LicenseKey]:
         """Lend up to `count` keys of `source` to `target`; asked again, the keys that were moved then.
 
         Raises:
-            StaleEpoch: this failover has returned its keys already.
+            StaleEpoch: this failover has returned its keys in this step or a later one.
             InvalidInput: source and target are the same, or the epoch is another failover's.
         """
         check_epoch(failover, epoch)
 
         async def work(session: Session) -> list[LicenseKey]:
-            borrower = await self._borrower(session, failover)
-            if borrower.returned:
-                raise StaleEpoch(f"{failover} has returned its keys: it borrows no more")
+            borrower = await self._borrower(session, failover, step, returns=False)
+            if borrower.returned and step <= borrower.step:
+                raise StaleEpoch(f"{failover} has returned its keys: step {step} borrows no more")
             concerned = {"$or": [{"holder": source}, {"home": source}, {"failover": failover}]}
             keys = await self._keys.find(concerned, session=session)
             moves = plan_lending(keys, failover, source, target, count, self._clock.wall_ms())
@@ -115,17 +119,18 @@ class Ledger:
 
         return await self._transact(work)
 
-    async def give_back(self, failover: str, epoch: int) -> list[LicenseKey]:
+    async def give_back(self, failover: str, epoch: int, *, step: int = 0) -> list[LicenseKey]:
         """Return every key that `failover` borrowed. The answer is the keys that it ever gave back, as they
         are now, so that asking again gets the same.
 
         Raises:
             InvalidInput: the epoch is another failover's.
+            StaleEpoch: a later step of this failover has borrowed keys since.
         """
         check_epoch(failover, epoch)
 
         async def work(session: Session) -> list[LicenseKey]:
-            await self._borrower(session, failover, returned=True)
+            await self._borrower(session, failover, step, returns=True)
             keys = await self._keys.find({"failover": failover}, session=session)
             moves = plan_returning(keys, failover, self._clock.wall_ms())
             await self._carry_out(session, moves, "returned", _returned_by(failover), failover)
@@ -138,11 +143,17 @@ class Ledger:
         keys = sorted({entry.key for entry in entries if entry.reason == _returned_by(failover)})
         return await self._keys.find({"_id": {"$in": keys}}, order=[("_id", 1)], session=session)
 
-    async def _borrower(self, session: Session, failover: str, *, returned: bool = False) -> Borrower:
-        """The borrower's document, written each time: requests of one failover conflict, and so come one
-        after the other, also where they find no key to conflict on."""
+    async def _borrower(self, session: Session, failover: str, step: int, *, returns: bool) -> Borrower:
+        """The borrower's document as it was, written each time: requests of one failover conflict, and so
+        come one after the other, also where they find no key to conflict on.
+
+        Raises:
+            StaleEpoch: a later step was accepted before.
+        """
         found = await self._borrowers.get(failover, session) or Borrower(failover)
-        written = Borrower(failover, found.returned or returned, found.requests + 1)
+        if step < found.step:
+            raise StaleEpoch(f"step {step} of {failover} is older than step {found.step}")
+        written = Borrower(failover, returns, step, found.requests + 1)
         await self._borrowers.replace(written, session, upsert=True)
         return found
 

@@ -78,7 +78,7 @@ class Steps:
         """
         return await self._effects[name](failover, number)
 
-    async def _move_keys(self, failover: Failover, _: int) -> Changes:
+    async def _move_keys(self, failover: Failover, number: int) -> Changes:
         # All that the original holds, or that an earlier failover of it has lent: the broker finds them.
         request = MoveKeys(
             failover=failover.id,
@@ -86,6 +86,7 @@ class Steps:
             source=failover.server,
             target=_failover_server(failover),
             count=MAXIMUM_CAMERAS,
+            step=number,
         )
         moved = await self._bus.ask(MOVE_KEYS, request)
         return {"keys": [key.key for key in moved.keys]}
@@ -150,8 +151,8 @@ class Steps:
         )
         return {"original": "back"}
 
-    async def _return_keys(self, failover: Failover, _: int) -> Changes:
-        await self._bus.ask(RETURN_KEYS, ReturnKeys(failover.id, failover.epoch))
+    async def _return_keys(self, failover: Failover, number: int) -> Changes:
+        await self._bus.ask(RETURN_KEYS, ReturnKeys(failover.id, failover.epoch, number))
         return {}
 
     async def _resume_original(self, failover: Failover, number: int) -> Changes:
