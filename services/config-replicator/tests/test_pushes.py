@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from understudy_config_replicator.desired import Desired, desired_states, heartbeat_interval
 from understudy_config_replicator.pushes import pending_pushes
 from understudy_contracts.commands import Configure, Stage, Unstage
-from understudy_contracts.machine import Heartbeat, Serving
+from understudy_contracts.machine import Heartbeat, PeerSighting, Serving
 from understudy_contracts.model import Role
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import (
     FailoverSettings,
     MachineConfiguration,
+    Peer,
     ServerSettings,
     StorageTrigger,
     TriggerSettings,
@@ -112,14 +113,14 @@ def test_carrying_the_pushes_out_leaves_nothing_to_push(wanted, held, configured
     ("settings", "expected"),
     [
         (FailoverSettings(), 1.0),
-        (FailoverSettings(TriggerSettings(after_s=2)), 0.5),
-        (FailoverSettings(recorder=TriggerSettings(after_s=1)), 0.25),
-        (FailoverSettings(TriggerSettings(False, 1), recorder=TriggerSettings(after_s=3)), 0.75),
+        (FailoverSettings(TriggerSettings(after_s=2)), 0.4),
+        (FailoverSettings(recorder=TriggerSettings(after_s=1)), 0.2),
+        (FailoverSettings(TriggerSettings(False, 1), recorder=TriggerSettings(after_s=3)), 0.6),
         (FailoverSettings(TriggerSettings(after_s=3600)), 1.0),
         (OFF, 1.0),
     ],
 )
-def test_the_heartbeat_is_a_quarter_of_the_shortest_threshold_that_is_on(settings, expected):
+def test_the_heartbeat_is_a_fifth_of_the_shortest_threshold_that_is_on(settings, expected):
     own = [Server("a", "A", Role.RECORDING, "s", failover_settings=settings)]
     assert heartbeat_interval(own, OFF) == expected
     assert heartbeat_interval([Server("a", "A", Role.RECORDING, "s")], settings) == expected
@@ -135,8 +136,32 @@ def test_a_copy_takes_the_originals_place_where_it_is_operated_even_if_no_longer
         Server("spare-3", "Spare 3", Role.FAILOVER, "s"),
     ]
     original, copy = versioned("north", 3), versioned("north", 5, "f-1")
-    states = desired_states(servers, {"north": original}, [("m-2", copy)], FailoverSettings())
+    states = desired_states(servers, {"north": original}, [("m-2", copy)], FailoverSettings(), {})
     assert states.keys() == {"m-1", "m-2", "m-3"}
     assert states["m-1"].settings == original
     assert (states["m-2"].settings, dict(states["m-2"].staged)) == (None, {"north": copy})
     assert dict(states["m-3"].staged) == {"north": original}
+
+
+def test_peers_are_the_paired_machines_of_the_same_site_whose_address_is_known():
+    servers = [
+        Server("north", "North", Role.RECORDING, "s", machine="m-1", pairing="all"),
+        Server("south", "South", Role.RECORDING, "s", machine="m-2", pairing=[]),
+        Server("spare-1", "Spare 1", Role.FAILOVER, "s", machine="m-3"),
+        Server("spare-2", "Spare 2", Role.FAILOVER, "t", machine="m-4"),
+        Server("spare-3", "Spare 3", Role.FAILOVER, "s", machine="m-5"),
+    ]
+    addresses = {"m-1": "http://one", "m-2": "http://two", "m-3": "http://three", "m-4": "http://four"}
+    states = desired_states(servers, {}, [], FailoverSettings(), addresses)
+    peers = {machine: [p.machine for p in state.configuration.peers] for machine, state in states.items()}
+    assert peers == {"m-1": ["m-3"], "m-2": [], "m-3": ["m-1"], "m-4": [], "m-5": ["m-1"]}
+
+
+def test_a_peer_at_a_new_address_is_told_again():
+    peer = Peer("m-3", "http://three")
+    configuration = MachineConfiguration("north", "North", Role.RECORDING, 1.0, peers=[peer])
+    desired = Desired(configuration)
+    heartbeat = Heartbeat("m-1", "s", "b", 1, 0, server="north", role=Role.RECORDING, configured=True)
+    assert pending_pushes(desired, heartbeat) == [Configure(configuration)]
+    seen = PeerSighting("m-3", reachable=True, age_ms=0, address="http://three")
+    assert pending_pushes(desired, msgspec.structs.replace(heartbeat, peers=[seen])) == []

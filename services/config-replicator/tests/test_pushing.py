@@ -39,7 +39,7 @@ async def test_a_new_recording_server_is_configured_and_its_failover_server_gets
         assert (north.state.role, north.state.server, north.state.heartbeat_s) == (
             Role.RECORDING,
             "north",
-            0.5,
+            0.4,
         )
         await spare.until(lambda state: state.configured and state.staged == {"north": 1})
         told = spare.commands[-1]

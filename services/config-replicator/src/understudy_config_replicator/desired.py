@@ -11,13 +11,15 @@ from understudy_contracts.servers import Server
 from understudy_contracts.settings import (
     FailoverSettings,
     MachineConfiguration,
+    Peer,
     StorageTrigger,
     TriggerSettings,
     VersionedSettings,
 )
 
 SLOWEST_HEARTBEAT_S: Final = 1.0
-FASTEST_HEARTBEAT_S: Final = 0.25
+FASTEST_HEARTBEAT_S: Final = 0.2
+BEATS_IN_A_THRESHOLD: Final = 5
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,12 @@ class Desired:
 
 
 def heartbeat_interval(servers: Iterable[Server], defaults: FailoverSettings) -> float:
-    """A quarter of the shortest threshold of a trigger that is on, in seconds (house.md, How a failover
-    flows); never slower than once a second, nor faster than four times."""
+    """A fifth of the shortest threshold of a trigger that is on, in seconds; never slower than once a second,
+    nor faster than five times.
+
+    House.md says a quarter. Silence counts from the first heartbeat that is missing, so an interval is added
+    to the threshold; a fifth keeps a threshold of 2 s within half a second of its time.
+    """
     thresholds = [
         trigger.after_s
         for server in servers
@@ -39,8 +45,8 @@ def heartbeat_interval(servers: Iterable[Server], defaults: FailoverSettings) ->
         for trigger in _triggers(server.failover_settings or defaults)
         if trigger.enabled
     ]
-    quarter = min(thresholds, default=SLOWEST_HEARTBEAT_S * 4) / 4
-    return min(SLOWEST_HEARTBEAT_S, max(FASTEST_HEARTBEAT_S, quarter))
+    shortest = min(thresholds, default=SLOWEST_HEARTBEAT_S * BEATS_IN_A_THRESHOLD)
+    return min(SLOWEST_HEARTBEAT_S, max(FASTEST_HEARTBEAT_S, shortest / BEATS_IN_A_THRESHOLD))
 
 
 def _triggers(settings: FailoverSettings) -> tuple[TriggerSettings | StorageTrigger, ...]:
@@ -52,8 +58,11 @@ def desired_states(
     originals: Mapping[str, VersionedSettings],
     copies: Iterable[tuple[str, VersionedSettings]],
     defaults: FailoverSettings,
+    addresses: Mapping[str, str],
 ) -> dict[str, Desired]:
-    """The desired state of each machine, by its id. `originals` has every recording server's own settings,
+    """The desired state of each machine, by its id. `addresses` says where each machine's agent can be seen.
+
+    `originals` has every recording server's own settings,
     `copies` pairs each open copy with the machine that operates it: there the copy takes the original's
     place, whether that machine is still paired or not."""
     everyone = list(servers)
@@ -69,6 +78,7 @@ def desired_states(
                 role=server.role,
                 heartbeat_s=heartbeat_s,
                 disabled=server.disabled,
+                peers=_peers(server, everyone, addresses),
             ),
             settings=originals.get(server.id) if server.role is Role.RECORDING else None,
             staged=_staged(server, everyone, originals) | operated.get(server.machine, {}),
@@ -76,6 +86,19 @@ def desired_states(
         for server in everyone
         if server.machine is not None
     }
+
+
+def _peers(server: Server, everyone: list[Server], addresses: Mapping[str, str]) -> list[Peer]:
+    """Whom it watches: the servers that it is paired with, on its own site; peers elsewhere would see the
+    line between the sites fail, not the machine."""
+    return [
+        Peer(each.machine, addresses[each.machine])
+        for each in everyone
+        if each.machine is not None
+        and addresses.get(each.machine)
+        and each.site == server.site
+        and (each.is_paired_with(server) or server.is_paired_with(each))
+    ]
 
 
 def _staged(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from understudy_contracts.model import Role
 from understudy_contracts.settings import ServerSettings, VersionedSettings
 from understudy_store import collections
@@ -20,8 +22,9 @@ class DesiredSource:
         self._servers = collections.servers(database)
         self._contents: dict[tuple[str, int], ServerSettings] = {}
 
-    async def load(self) -> dict[str, Desired]:
-        """The desired state of each machine as the database tells it now.
+    async def load(self, addresses: Mapping[str, str]) -> dict[str, Desired]:
+        """The desired state of each machine as the database tells it now; `addresses` are those that the
+        machines told.
 
         Raises:
             Unavailable: MongoDB does not answer.
@@ -53,7 +56,7 @@ class DesiredSource:
             for copy in copies
         ]
         defaults = await collections.read_defaults(self._database)
-        return desired_states(servers.values(), originals, operated, defaults)
+        return desired_states(servers.values(), originals, operated, defaults, addresses)
 
     def _content(self, server: str, versions: dict[str, int]) -> ServerSettings:
         return self._contents.get((server, versions.get(server, 0)), NO_SETTINGS)

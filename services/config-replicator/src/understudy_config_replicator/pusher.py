@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,7 +66,7 @@ class Pusher:
     def __init__(
         self,
         bus: Bus,
-        load: Callable[[], Awaitable[dict[str, Desired]]],
+        load: Callable[[Mapping[str, str]], Awaitable[dict[str, Desired]]],
         marks: StagedMarks,
         group: asyncio.TaskGroup,
     ) -> None:
@@ -92,11 +92,14 @@ class Pusher:
         if machine is None:
             machine = _Machine(address, heartbeat, names=dict.fromkeys(self._uncertain, _UNKNOWN))
             self._machines[address.machine] = machine
+            self._changed.set()
             async with self._heard:
                 self._heard.notify_all()
         else:
             if heartbeat.boot != machine.heartbeat.boot:
                 machine.calm()
+            if heartbeat.address != machine.heartbeat.address:
+                self._changed.set()
             machine.address = address
             machine.take(heartbeat)
         self._see_to(machine)
@@ -136,8 +139,11 @@ class Pusher:
                 await asyncio.sleep(FIRST_PAUSE_S)
                 self._changed.set()
 
+    def _addresses(self) -> dict[str, str]:
+        return {name: machine.heartbeat.address for name, machine in self._machines.items()}
+
     async def _reload(self) -> None:
-        before, self._desired = self._desired, await self._load()
+        before, self._desired = self._desired, await self._load(self._addresses())
         for machine_id, machine in self._machines.items():
             old, new = before.get(machine_id), self._desired.get(machine_id)
             if old != new:

@@ -41,4 +41,7 @@ def _configuration_differs(desired: Desired, heartbeat: Heartbeat) -> bool:
     told = (configuration.server, configuration.role, configuration.disabled, configuration.heartbeat_s)
     if told != (heartbeat.server, heartbeat.role, heartbeat.disabled, heartbeat.heartbeat_s):
         return True
+    watched = {(seen.machine, seen.address) for seen in heartbeat.peers}
+    if watched != {(peer.machine, peer.address) for peer in configuration.peers}:
+        return True
     return desired.settings is not None and heartbeat.settings_version < desired.settings.version

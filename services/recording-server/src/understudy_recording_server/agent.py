@@ -32,7 +32,7 @@ from understudy_contracts.commands import (
 from understudy_contracts.errors import Conflict, InvalidInput
 from understudy_contracts.machine import Authority, Heartbeat, Serving, Unassigned
 from understudy_contracts.model import Role
-from understudy_contracts.settings import VersionedSettings
+from understudy_contracts.settings import Peer, VersionedSettings
 from understudy_runtime.clock import Clock
 from understudy_runtime.grants import Grant, verify_grant
 
@@ -44,6 +44,7 @@ from understudy_recording_server.fetching import Fetcher
 from understudy_recording_server.identity import AgentFile, AgentRecord
 from understudy_recording_server.joining import own_version
 from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.peers import Alive, Peers, alive
 from understudy_recording_server.recorder_process import RecorderProcess
 from understudy_recording_server.settings_store import SettingsStore, check_version
 from understudy_recording_server.storage import StorageWatch
@@ -88,6 +89,7 @@ class Agent:
         self._changed = changed
         self._boot = uuid.uuid4().hex[:12]
         self._sequence = 0
+        self.peers = Peers(self._configured_peers, lambda: self.heartbeat_s)
         # Commands that decide who records come one at a time; those on a failover's footage, one a failover.
         self._deciding = asyncio.Lock()
         self._lanes: dict[str, asyncio.Lock] = {}
@@ -101,9 +103,17 @@ class Agent:
         configuration = self._record.configuration
         return configuration.heartbeat_s if configuration else DEFAULT_HEARTBEAT_S
 
+    def _configured_peers(self) -> list[Peer]:
+        configuration = self._record.configuration
+        return configuration.peers if configuration else []
+
     def take_up(self) -> None:
         """Do what the disk tells, without asking anyone: recording twice is harmless, dark is not."""
         self._recorder.want(wanted(self._record.duty, self._settings.own, self._settings.staged))
+
+    def alive(self) -> Alive:
+        """What anyone on the site may know."""
+        return alive(self._record.machine, self._recorder.evidence.cameras())
 
     def state(self) -> Heartbeat:
         """The whole state, as it is told the host."""
@@ -129,6 +139,7 @@ class Agent:
             recorder=self._recorder.state(),
             cameras=self._recorder.evidence.cameras(),
             authority=record.authority,
+            peers=self.peers.sightings(),
             restorations=self._fetcher.progress(),
             address=self.address,
             maximum_cameras=self._maximum_cameras,

@@ -139,7 +139,7 @@ async def _live(
         await asyncio.to_thread(finish_clearing, data_dir)
     except OSError as error:
         log.warning("footage that was being cleared is still here", error=error.strerror)
-    server = FootageServer(data_dir, lambda: agent.record, manifests, clock)
+    server = FootageServer(data_dir, lambda: agent.record, manifests, clock, agent.alive)
     async with serve_footage(server, settings.listen) as port:
         agent.address = await asyncio.to_thread(
             advertised, settings.listen, settings.advertise, port, record.nats_urls
@@ -151,6 +151,7 @@ async def _live(
             async with asyncio.TaskGroup() as group:
                 recording = group.create_task(recorder.run(), name="recorder")
                 watching = group.create_task(storage.run(), name="storage")
+                probing = group.create_task(agent.peers.run(), name="peers")
                 on_bus = group.create_task(_on_bus(agent, file, heartbeats), name="bus")
                 await stopping.wait()
                 # First nobody commands us any more, then the files are finished.
@@ -160,6 +161,7 @@ async def _live(
                     await asyncio.wait({on_bus}, timeout=2.0)
                 recording.cancel()
                 watching.cancel()
+                probing.cancel()
         finally:
             await fetcher.close()
     log.info("agent ended")

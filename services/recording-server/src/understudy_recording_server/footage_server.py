@@ -21,6 +21,7 @@ from understudy_runtime.grants import verify_grant
 from understudy_recording_server.identity import AgentRecord
 from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.options import host_and_port
+from understudy_recording_server.peers import ALIVE_PATH, Alive
 
 FETCH_PURPOSE = "fetch"
 HASHING_S = 10.0
@@ -33,18 +34,28 @@ class FootageServer:
     """GET only; anything but a footage path of that failover is answered with 400 or 404."""
 
     def __init__(
-        self, data_dir: Path, record: Callable[[], AgentRecord], manifests: Manifests, clock: Clock
+        self,
+        data_dir: Path,
+        record: Callable[[], AgentRecord],
+        manifests: Manifests,
+        clock: Clock,
+        alive: Callable[[], Alive],
     ) -> None:
         self._data = FootageRoot(data_dir)
         self._record = record
         self._manifests = manifests
         self._clock = clock
+        self._alive = alive
 
     def application(self) -> web.Application:
         application = web.Application()
+        application.router.add_get(ALIVE_PATH, self._tell_alive)
         application.router.add_get("/footage/{failover}/manifest", self._manifest)
         application.router.add_get("/footage/{failover}/files/{path:.*}", self._file)
         return application
+
+    async def _tell_alive(self, _: web.Request) -> web.StreamResponse:
+        return web.Response(body=msgspec.json.encode(self._alive()), content_type="application/json")
 
     async def _manifest(self, request: web.Request) -> web.StreamResponse:
         failover = request.match_info["failover"]
