@@ -42,6 +42,7 @@ GRANT_SIGNERS: Mapping[str, Service] = {
     "permit": Service.LICENSE_BROKER,
     "fetch": Service.RECORDING_SYNC,
     "erase": Service.API_GATEWAY,
+    "media": Service.API_GATEWAY,
 }
 
 _UNLIMITED = {"subs": -1, "data": -1, "payload": -1}
@@ -144,11 +145,10 @@ def _write_all(folder: Path, subjects: Subjects) -> None:
             folder / f"{service}.creds", signer, str(service), service_permissions(service, subjects)
         )
     write_credentials(folder / "observer.creds", signer, OBSERVER, observer_permissions(subjects))
-    trust = {}
-    for purpose, service in GRANT_SIGNERS.items():
-        key = Signer.generate()
+    keys = {service: Signer.generate() for service in GRANT_SIGNERS.values()}
+    for service, key in keys.items():
         key.save(folder / f"{service}.key")
-        trust[purpose] = key.public_key
+    trust = {purpose: keys[service].public_key for purpose, service in GRANT_SIGNERS.items()}
     # Last: its presence says that everything else is there.
     _write_private(folder / "trust.json", msgspec.json.encode(trust).decode())
 

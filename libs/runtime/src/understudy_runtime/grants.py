@@ -1,5 +1,5 @@
 """Short signed statements of the host that a machine can check without asking anyone: permits to record,
-grants to fetch footage, tokens to erase.
+grants to fetch footage, tokens to erase, grants to see a camera.
 
 Form: base64url(JSON) `.` base64url(Ed25519 signature over the JSON). Each purpose has a key of its own, so
 that a service can say only what is its business.
@@ -18,9 +18,9 @@ from understudy_contracts.errors import ConfigurationError, Refused
 
 
 class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is granted: `purpose` (permit, fetch, erase), to which `machine`, until when (UTC ms).
+    """What is granted: `purpose` (permit, fetch, erase, media), to which `machine`, until when (UTC ms).
 
-    `serial` makes a token single-use where that matters.
+    `serial` makes a token single-use where that matters. `camera` is the one whose pictures may be seen.
     """
 
     purpose: str
@@ -29,6 +29,7 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     failover: str | None = None
     epoch: int = 0
     serial: str = ""
+    camera: str = ""
 
 
 class Signer:

@@ -25,6 +25,7 @@ from understudy_recording_server.heartbeats import Heartbeats
 from understudy_recording_server.identity import AgentFile, AgentRecord, claim
 from understudy_recording_server.joining import forget_joining_key, invitation, join
 from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.media.server import MediaServer
 from understudy_recording_server.options import AgentSettings, host_and_port
 from understudy_recording_server.recorder.protocol import SegmentFinished
 from understudy_recording_server.recorder_process import RecorderProcess
@@ -140,7 +141,8 @@ async def _live(
     except OSError as error:
         log.warning("footage that was being cleared is still here", error=error.strerror)
     server = FootageServer(data_dir, lambda: agent.record, manifests, clock, agent.alive)
-    async with serve_footage(server, settings.listen) as port:
+    media = MediaServer(data_dir, lambda: agent.record, clock)
+    async with serve_footage(server, media, settings.listen) as port:
         agent.address = await asyncio.to_thread(
             advertised, settings.listen, settings.advertise, port, record.nats_urls
         )

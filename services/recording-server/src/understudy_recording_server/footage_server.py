@@ -20,6 +20,7 @@ from understudy_runtime.grants import verify_grant
 
 from understudy_recording_server.identity import AgentRecord
 from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.media.server import MediaServer
 from understudy_recording_server.options import host_and_port
 from understudy_recording_server.peers import ALIVE_PATH, Alive
 
@@ -118,14 +119,16 @@ def _problem(status: int, detail: str) -> web.Response:
 
 
 @asynccontextmanager
-async def serve_footage(server: FootageServer, listen: str) -> AsyncIterator[int]:
-    """Serve while the context is open; gives the port.
+async def serve_footage(server: FootageServer, media: MediaServer, listen: str) -> AsyncIterator[int]:
+    """Serve footage and media while the context is open; gives the port.
 
     Raises:
         ConfigurationError: the address is none, or in use.
     """
     host, port = host_and_port(listen)
-    runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    application = server.application()
+    media.add_to(application.router)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

@@ -197,6 +197,7 @@ class Site:
             "permit": Service.LICENSE_BROKER,
             "fetch": Service.RECORDING_SYNC,
             "erase": Service.API_GATEWAY,
+            "media": Service.API_GATEWAY,
         }[purpose]
         key = Signer.from_file(str(self.host.authority / f"{signer}.key"))
         expires_at = more.pop("expires_at", 4_000_000_000_000)

@@ -1,0 +1,1 @@
+"""Live view, playback and snapshots, served from the machine that holds them."""

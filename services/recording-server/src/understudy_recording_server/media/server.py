@@ -1,0 +1,25 @@
+"""The media part of the agent's HTTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from understudy_footage import FootageRoot
+from understudy_runtime.clock import Clock
+
+from understudy_recording_server.identity import AgentRecord
+from understudy_recording_server.media.access import Access
+from understudy_recording_server.media.playback import Playback
+
+
+class MediaServer:
+    """Everything below `/media`."""
+
+    def __init__(self, data_dir: Path, record: Callable[[], AgentRecord], clock: Clock) -> None:
+        self._access = Access(record, clock)
+        self._playback = Playback(FootageRoot(data_dir), self._access, clock)
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        self._playback.add_to(router)
