@@ -22,8 +22,9 @@ from understudy_monitor.evidence import Evidence, Sighting
 # Machines of this version's major number understand each other.
 VERSION = "0.1.0"
 LATE_AFTER_BEATS = 1.5
-# After the monitor could not hear, machines come back one by one: so long none of them is silent yet.
-SETTLING_S = 3.0
+# After the monitor could not hear, machines come back one by one: so long none of them is silent yet. After a
+# long cut a client tries again within 5.25 s (time-out of a connection and pause between two, libs/bus).
+SETTLING_S = 8.0
 # A peer's word counts while it is fresher than this.
 WITNESS_FRESH_S = 2.0
 

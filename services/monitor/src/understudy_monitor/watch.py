@@ -6,7 +6,7 @@ about which something may have changed are judged again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from understudy_contracts.failovers import Failover
@@ -20,7 +20,7 @@ from understudy_monitor.actions import Decision, decide
 from understudy_monitor.brakes import HOLD_LIMIT_S, Silence, maintenance, suspect_ourselves
 from understudy_monitor.evidence import Evidence, Sighting, add_heartbeat, weighs_the_same
 from understudy_monitor.statuses import Spare, Subject, status_of
-from understudy_monitor.verdicts import LATE_AFTER_BEATS, Finding, Listening, judge, stands_still
+from understudy_monitor.verdicts import LATE_AFTER_BEATS, SETTLING_S, Finding, Listening, judge, stands_still
 
 # A loop that was held up longer than this has not heard what was said meanwhile (a stopped process, a
 # starved machine): the silence is ours.
@@ -45,6 +45,7 @@ class Watch:
     _sightings: dict[str, dict[str, Sighting]] = field(default_factory=dict)
     _server_of: dict[str, str] = field(default_factory=dict)
     _since: dict[str, tuple[Verdict, float]] = field(default_factory=dict)
+    _held: dict[str, tuple[str, float]] = field(default_factory=dict)
     _unsettled: set[str] = field(default_factory=set)
     _changed: set[str] = field(default_factory=set)
     _all_changed: bool = True
@@ -119,13 +120,11 @@ class Watch:
         to_judge = self._to_judge(now)
         findings = {server: self._judge(self.servers[server], now) for server in to_judge}
         changed = []
-        held: dict[str, str] | None = None
+        held = self._held_sites(findings, now)
         for server_id, finding in findings.items():
             server = self.servers[server_id]
             brake = maintenance(server, self.clock.wall_ms())
             if brake is None and finding.verdict is Verdict.DISCONNECTED:
-                if held is None:
-                    held = suspect_ourselves(self._silences(findings))
                 brake = held.get(server.site)
             verdict = self._weigh(server, finding, brake, now)
             if verdict is not None:
@@ -181,6 +180,19 @@ class Watch:
             now,
             self._sightings.get(machine, {}).values(),
         )
+
+    def _held_sites(self, findings: dict[str, Finding], now: float) -> Mapping[str, str]:
+        """Sites whose triggers are held now.
+
+        A hold begins when machines are late together, before the time of any is up, and outlives its reason
+        by the settling time: machines that were cut off come back one by one, and the last of them are not
+        dead.
+        """
+        if any(finding.verdict in _SILENT for finding in findings.values()):
+            for site, reason in suspect_ourselves(self._silences(findings)).items():
+                self._held[site] = (reason, now)
+        self._held = {site: held for site, held in self._held.items() if now - held[1] < SETTLING_S}
+        return {site: reason for site, (reason, _) in self._held.items()}
 
     def _silences(self, findings: dict[str, Finding]) -> list[Silence]:
         """Who is silent now. Late counts too: of machines that vanish together the first one's time is up
