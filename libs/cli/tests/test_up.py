@@ -161,3 +161,47 @@ def test_a_recording_server_that_cannot_join_says_why(running: Running, tmp_path
     assert finished.returncode != 0
     assert "Traceback" not in finished.stderr
     assert "token" in finished.stderr
+
+
+def test_nats_and_mongodb_that_crash_are_started_again_and_nothing_is_lost(
+    running: Running, eventually: Eventually
+) -> None:
+    running.login()
+    running("servers", "add", "North gate", "--role", "recording")
+    for program, folder in (("nats-server", "nats"), ("mongod", "mongo")):
+        for pid in processes_running(program, running.data / folder):
+            os.kill(pid, signal.SIGKILL)
+        assert running.process.stdout is not None
+        assert "ended; starting it again" in running.process.stdout.readline()
+        # It serves again, with what was acknowledged before: adding asks MongoDB, settings ask over NATS.
+        name = f"After {program}"
+        eventually(
+            lambda name=name: (
+                running.command.run("servers", "add", name, "--role", "recording").returncode == 0
+            ),
+            40,
+        )
+        eventually(lambda: running.command.run("settings", "--json").returncode == 0, 40)
+    assert [server["name"] for server in running("servers")] == [
+        "After mongod",
+        "After nats-server",
+        "North gate",
+    ]
+    running.process.send_signal(signal.SIGINT)
+    _, errors = running.process.communicate(timeout=60)
+    assert (running.process.returncode, errors) == (130, "")
+
+
+def processes_running(program: str, folder: Path) -> list[int]:
+    """Processes of `program` that work on `folder`; not who keeps them, which has the name as an argument."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if Path(arguments[0]).name == program and any(str(folder) in each for each in arguments):
+                found.append(int(entry.name))
+    assert found
+    return found

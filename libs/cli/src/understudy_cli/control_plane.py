@@ -18,6 +18,7 @@ from understudy_lab.embedded import EmbeddedMongo, EmbeddedNats, FolderNotWritab
 from understudy_lab.embedded.process import writable_folder
 
 from understudy_cli.addresses import ListenAddress
+from understudy_cli.embedded import Servers, kept_running
 from understudy_cli.processes import ProcessPlan
 from understudy_cli.readiness import wait_until_ready
 from understudy_cli.supervisor import Supervisor
@@ -42,6 +43,7 @@ class ControlPlane:
     url: str
     password_file: Path
     supervisor: Supervisor
+    servers: Servers
 
     @property
     def password(self) -> str:
@@ -63,20 +65,22 @@ async def running_control_plane(plan: ControlPlanePlan, say: Say) -> AsyncIterat
     write_authority(authority)
     password_file = _administrator_password(authority)
     async with contextlib.AsyncExitStack() as stack:
-        nats_url, mongo_url = await _servers(stack, plan, data_dir, authority, say)
+        nats_url, mongo_url, servers = await _servers(stack, plan, data_dir, authority, say)
+        await stack.enter_async_context(kept_running(servers, say))
         say("starting the six services")
         supervisor = await stack.enter_async_context(Supervisor(data_dir / "logs", say))
         for service in Service:
             environment = _environment(service, authority, nats_url, mongo_url, listen)
             await supervisor.start(ProcessPlan(str(service), ["-m", _module(service)], environment))
         await wait_until_ready(listen.url, nats_url, authority, supervisor)
-        yield ControlPlane(listen.url, password_file, supervisor)
+        yield ControlPlane(listen.url, password_file, supervisor, servers)
 
 
 async def _servers(
     stack: contextlib.AsyncExitStack, plan: ControlPlanePlan, data_dir: Path, authority: Path, say: Say
-) -> tuple[str, str]:
-    """The URLs of NATS and MongoDB; those that were not given are started, both at the same time."""
+) -> tuple[str, str, Servers]:
+    """The URLs of NATS and MongoDB; those that were not given are started, both at the same time, and are
+    in the mapping by name."""
     starting: list[asyncio.Future[EmbeddedNats | EmbeddedMongo]] = []
     if not plan.mongo_url:
         starting.append(asyncio.ensure_future(asyncio.to_thread(EmbeddedMongo.start, data_dir / "mongo")))
@@ -90,18 +94,21 @@ async def _servers(
     if starting:
         say("starting " + " and ".join(["MongoDB"] * (not plan.mongo_url) + ["NATS"] * (not plan.nats_url)))
     nats_url, mongo_url = plan.nats_url, plan.mongo_url
+    servers: dict[str, EmbeddedNats | EmbeddedMongo] = {}
     started = await asyncio.gather(*starting, return_exceptions=True)
     for server in started:
         if isinstance(server, EmbeddedNats):
             stack.callback(server.stop)
             nats_url = server.url
+            servers["NATS"] = server
         elif isinstance(server, EmbeddedMongo):
             stack.callback(server.stop)
             mongo_url = server.url
+            servers["MongoDB"] = server
     for server in started:
         if isinstance(server, BaseException):
             raise server
-    return nats_url, mongo_url
+    return nats_url, mongo_url, servers
 
 
 def _environment(
