@@ -17,7 +17,7 @@ from understudy_contracts.model import Action, CameraState, RecorderState, Role,
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings, StorageTrigger, TriggerSettings
 from understudy_monitor.actions import TABLE, decide
-from understudy_monitor.brakes import HOLD_LIMIT_S, Silence, maintenance, suspect_ourselves
+from understudy_monitor.brakes import HOLD_LIMIT_S, Site, maintenance, suspect_ourselves
 from understudy_monitor.evidence import Evidence, Sighting, add_heartbeat
 from understudy_monitor.verdicts import SETTLING_S, WITNESS_FRESH_S, Listening, judge
 from understudy_monitor.watch import Watch
@@ -182,25 +182,12 @@ def test_degraded_storage_triggers_only_where_that_is_set():
 
 
 def test_when_most_machines_vanish_together_the_host_suspects_itself():
-    def silence(site: str, role: Role, *silent: bool) -> list[Silence]:
-        return [Silence(site, role, s) for s in silent]
-
-    gone = [
-        *silence("a", Role.RECORDING, True, True),
-        *silence("a", Role.FAILOVER, True),
-        *silence("b", Role.RECORDING, True, True, True),
-        *silence("b", Role.FAILOVER, False),
-    ]
-    assert set(suspect_ourselves(gone)) == {"a"}  # at b a failover server answers: it is not cut off
-    one = [Silence("a", Role.RECORDING, True), Silence("a", Role.FAILOVER, False)]
-    assert suspect_ourselves(one) == {}
-    assert suspect_ourselves([]) == {}
-    site_gone = [
-        *silence("a", Role.RECORDING, True),
-        *silence("a", Role.FAILOVER, True),
-        *silence("b", Role.RECORDING, False, False, False),
-    ]
-    assert "whole site" in suspect_ourselves(site_gone)["a"]
+    most = {"a": Site(3, 1, 3, 1), "b": Site(4, 1, 3, 0)}
+    assert set(suspect_ourselves(most)) == {"a"}  # at b a failover server answers: it is not cut off
+    assert suspect_ourselves({"a": Site(2, 1, 1, 0)}) == {}
+    assert suspect_ourselves({}) == {}
+    assert "whole site" in suspect_ourselves({"a": Site(2, 1, 2, 1), "b": Site(3, 0)})["a"]
+    assert suspect_ourselves({"a": Site(1, 0, 1), "b": Site(3, 0)}) == {}
 
 
 def test_planned_maintenance_holds_until_it_ends():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from understudy_contracts.model import Role
 from understudy_contracts.servers import Server
 
 # A hold that lasts longer than this alarms people.
@@ -13,34 +12,32 @@ HOLD_LIMIT_S = 900.0
 
 
 @dataclass(frozen=True)
-class Silence:
-    """One joined machine: where it is, what it is for, and whether it is silent."""
+class Site:
+    """How many joined machines a site has, how many of them are failover servers, and how many are silent."""
 
-    site: str
-    role: Role
-    silent: bool
+    machines: int
+    failover_servers: int
+    silent: int = 0
+    silent_failover_servers: int = 0
 
 
-def suspect_ourselves(machines: Iterable[Silence]) -> dict[str, str]:
+def suspect_ourselves(sites: Mapping[str, Site]) -> dict[str, str]:
     """Sites whose triggers are held, each with the reason.
 
     When most machines vanish together, the host or its line is the likelier culprit; a site of which a
     failover server still answers is not cut off, whatever else is silent there.
     """
-    sites: dict[str, list[Silence]] = {}
-    for machine in machines:
-        sites.setdefault(machine.site, []).append(machine)
-    total = sum(len(site) for site in sites.values())
-    silent = sum(machine.silent for site in sites.values() for machine in site)
+    total = sum(site.machines for site in sites.values())
+    silent = sum(site.silent for site in sites.values())
     most_vanished = silent >= 2 and silent * 2 > total
     held: dict[str, str] = {}
-    for site, here in sites.items():
-        if any(machine.role is Role.FAILOVER and not machine.silent for machine in here):
+    for name, site in sites.items():
+        if site.silent_failover_servers < site.failover_servers:
             continue
         if most_vanished:
-            held[site] = "most machines vanished together: the host or its line is suspected"
-        elif len(here) > 1 and all(machine.silent for machine in here):
-            held[site] = "the whole site vanished, its failover servers too: the line to it is suspected"
+            held[name] = "most machines vanished together: the host or its line is suspected"
+        elif site.silent == site.machines > 1:
+            held[name] = "the whole site vanished, its failover servers too: the line to it is suspected"
     return held
 
 

@@ -17,7 +17,7 @@ from understudy_contracts.settings import FailoverSettings
 from understudy_runtime.clock import Clock
 
 from understudy_monitor.actions import Decision, decide
-from understudy_monitor.brakes import HOLD_LIMIT_S, Silence, maintenance, suspect_ourselves
+from understudy_monitor.brakes import HOLD_LIMIT_S, Site, maintenance, suspect_ourselves
 from understudy_monitor.evidence import Evidence, Sighting, add_heartbeat, weighs_the_same
 from understudy_monitor.statuses import Spare, Subject, status_of
 from understudy_monitor.verdicts import LATE_AFTER_BEATS, SETTLING_S, Finding, Listening, judge, stands_still
@@ -45,6 +45,7 @@ class Watch:
     _sightings: dict[str, dict[str, Sighting]] = field(default_factory=dict)
     _server_of: dict[str, str] = field(default_factory=dict)
     _since: dict[str, tuple[Verdict, float]] = field(default_factory=dict)
+    _sites: dict[str, tuple[int, int]] = field(default_factory=dict)
     _held: dict[str, tuple[str, float]] = field(default_factory=dict)
     _unsettled: set[str] = field(default_factory=set)
     _changed: set[str] = field(default_factory=set)
@@ -69,6 +70,12 @@ class Watch:
             return
         self.servers, self.defaults = known, defaults
         self._server_of = {server.machine: server.id for server in servers if server.machine is not None}
+        joined = [server for server in servers if server.machine is not None and not server.disabled]
+        self._sites = {
+            site: (len(here), sum(server.role is Role.FAILOVER for server in here))
+            for site in {server.site for server in joined}
+            if (here := [server for server in joined if server.site == site])
+        }
         for memory in (self.verdicts, self.statuses, self._since):
             for gone in memory.keys() - known.keys():
                 del memory[gone]
@@ -188,23 +195,25 @@ class Watch:
         by the settling time: machines that were cut off come back one by one, and the last of them are not
         dead.
         """
-        if any(finding.verdict in _SILENT for finding in findings.values()):
-            for site, reason in suspect_ourselves(self._silences(findings)).items():
+        silent = [server for server, finding in findings.items() if finding.verdict in _SILENT]
+        if silent:
+            for site, reason in suspect_ourselves(self._census(silent)).items():
                 self._held[site] = (reason, now)
         self._held = {site: held for site, held in self._held.items() if now - held[1] < SETTLING_S}
         return {site: reason for site, (reason, _) in self._held.items()}
 
-    def _silences(self, findings: dict[str, Finding]) -> list[Silence]:
-        """Who is silent now. Late counts too: of machines that vanish together the first one's time is up
-        before the others'."""
-        silences = []
-        for server in self.servers.values():
-            if server.machine is None or server.disabled:
-                continue
-            finding = findings.get(server.id)
-            verdict = finding.verdict if finding else self._verdict(server.id)
-            silences.append(Silence(server.site, server.role, verdict in _SILENT))
-        return silences
+    def _census(self, silent: Iterable[str]) -> dict[str, Site]:
+        """Who is silent now, by site. Late counts too: of machines that vanish together the first one's time
+        is up before the others'. Whoever is silent is judged at every look, so `silent` is complete."""
+        counts = {site: [0, 0] for site in self._sites}
+        for server_id in silent:
+            server = self.servers[server_id]
+            counts[server.site][0] += 1
+            counts[server.site][1] += server.role is Role.FAILOVER
+        return {
+            site: Site(machines, failover_servers, *counts[site])
+            for site, (machines, failover_servers) in self._sites.items()
+        }
 
     def _verdict(self, server: str) -> Verdict:
         known = self.verdicts.get(server)
