@@ -1,0 +1,92 @@
+"""A whole house for tests that break it: the real control plane, machines, cameras, each a process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from understudy_cli.addresses import ListenAddress
+from understudy_cli.api import Api
+from understudy_cli.control_plane import ControlPlane, ControlPlanePlan, running_control_plane
+from understudy_cli.demo.cameras import simulated_cameras
+from understudy_cli.demo.site import Site
+from understudy_cli.demo.waiting import NotYet, wait_for
+from understudy_cli.settings import ADMINISTRATOR
+from understudy_contracts.model import Phase
+
+READY_WITHIN_S = 60
+WITHIN_S = 45
+
+
+class House:
+    """`servers` recording servers with two cameras each, and `spares` failover servers."""
+
+    def __init__(self, control: ControlPlane, site: Site) -> None:
+        self.control = control
+        self.site = site
+        self.processes = control.supervisor
+
+    async def start_failover(self, server: str, spare: str | None = None) -> str:
+        failover = await self.site.api.post(f"/servers/{server}/failover", {"failover_server": spare})
+        return str(failover["id"])
+
+    async def stop_failover(self, failover: str, **body: str) -> None:
+        await self.site.api.post(f"/failovers/{failover}/stop", body)
+
+    async def failover(self, failover: str) -> dict[str, Any]:
+        found: dict[str, Any] = await self.site.api.get(f"/failovers/{failover}")
+        return found
+
+    async def reaches(self, failover: str, *phases: Phase) -> None:
+        async def look() -> None:
+            found = await self.failover(failover)
+            if found["phase"] not in phases:
+                raise NotYet(f"{failover} is {found['phase']}, waits for {found.get('waiting_for')}")
+
+        await wait_for(f"{failover} {phases}", look, within_s=WITHIN_S, every_s=0.05)
+
+    async def successor_of(self, failover: str) -> str:
+        async def look() -> str:
+            for each in await self.site.api.items("/failovers"):
+                if each.get("predecessor") == failover:
+                    return str(each["id"])
+            raise NotYet(f"nothing goes on for {failover}")
+
+        return await wait_for("a successor", look, within_s=WITHIN_S)
+
+    async def status_is(self, server: str, status: str, *, active: int | None = None) -> None:
+        async def look() -> None:
+            shown = {each["name"]: each for each in await self.site.servers()}[server]
+            if shown["status"] != status or active not in {None, shown["cameras"]["active"]}:
+                raise NotYet(f"{server} is {shown['status']} {shown['reason']}, {shown['cameras']}")
+
+        await wait_for(f"{server} {status}", look, within_s=WITHIN_S)
+
+    async def holders(self) -> set[str]:
+        return {key["holder"] for key in (await self.site.api.get("/licenses"))["keys"]}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Callable[[int, int], contextlib.AbstractAsyncContextManager[House]]:
+    @contextlib.asynccontextmanager
+    async def build(servers: int, spares: int) -> AsyncIterator[House]:
+        listen = ListenAddress.parse("127.0.0.1:0")
+        async with contextlib.AsyncExitStack() as stack:
+            control = await stack.enter_async_context(
+                running_control_plane(ControlPlanePlan(tmp_path / "data", listen), print)
+            )
+            cameras = await stack.enter_async_context(
+                simulated_cameras(2 * servers, tmp_path / "data" / "logs" / "cameras.log")
+            )
+            api = await stack.enter_async_context(Api(control.url))
+            await api.login(ADMINISTRATOR, control.password)
+            site = Site(api, control.supervisor, tmp_path / "data" / "machines")
+            stack.push_async_callback(site.stop_machines)
+            await site.set_up(cameras, servers, spares, 2.0)
+            await wait_for("every server ready", site.look_ready, within_s=READY_WITHIN_S)
+            yield House(control, site)
+
+    return build
