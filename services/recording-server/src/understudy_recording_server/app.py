@@ -141,7 +141,7 @@ async def _live(
     except OSError as error:
         log.warning("footage that was being cleared is still here", error=error.strerror)
     server = FootageServer(data_dir, lambda: agent.record, manifests, clock, agent.alive)
-    media = MediaServer(data_dir, lambda: agent.record, clock)
+    media = MediaServer(data_dir, lambda: agent.record, recorder, clock)
     async with serve_footage(server, media, settings.listen) as port:
         agent.address = await asyncio.to_thread(
             advertised, settings.listen, settings.advertise, port, record.nats_urls

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import structlog
 from understudy_contracts.errors import InvalidMessage
 from understudy_contracts.machine import Recorder
@@ -17,6 +19,7 @@ from understudy_runtime.configuration import PREFIX
 from understudy_runtime.retry import pauses
 
 from understudy_recording_server.evidence import Evidence
+from understudy_recording_server.live_protocol import WatchRequest
 from understudy_recording_server.recorder.protocol import (
     Apply,
     Command,
@@ -68,6 +71,8 @@ class RecorderProcess:
         self._reason = ""
         self._installed = True
         self._news = asyncio.Condition()
+        # What live video is asked for with; replaced with each recorder.
+        self._live = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     @property
     def pid(self) -> int | None:
@@ -94,6 +99,29 @@ class RecorderProcess:
             self.evidence.expect(folder, wanted, self._generation)
             self._send(self._apply(folder, wanted))
         self._changed()
+
+    def folder_of(self, camera: str) -> str | None:
+        """The folder for which this camera runs now; None if it does not."""
+        for folder, wanted in self._sets.items():
+            if any(spec.id == camera for spec in wanted.cameras):
+                return folder
+        return None
+
+    def watch(self, request: WatchRequest) -> socket.socket | None:
+        """Ask for a camera's live video; it comes on the socket that is returned (live_protocol.py), until
+        either side closes it. None while there is no recorder to ask."""
+        if self._process is None:
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            socket.send_fds(self._live, [msgspec.json.encode(request)], [theirs.fileno()])
+        except OSError:
+            ours.close()
+            return None
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        return ours
 
     async def wait_stopped(self, folder: str, within_s: float) -> bool:
         """Wait until every file of a folder that is no longer wanted is closed and named."""
@@ -125,11 +153,17 @@ class RecorderProcess:
         # None of our secrets is any of its business.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         command = (sys.executable, "-m", "understudy_recording_server.recorder")
+        self._live.close()
+        self._live, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._live.setblocking(False)
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 "--data-dir",
                 str(self._data_dir),
+                "--live-socket",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=MAXIMUM_LINE_BYTES,
@@ -141,6 +175,8 @@ class RecorderProcess:
             self._installed = False
             self._crashed(f"the recorder cannot be started: {error.strerror}")
             return None
+        finally:
+            theirs.close()
         self._installed = True
         self._process, self._ready = process, False
         for folder, wanted in self._sets.items():

@@ -11,15 +11,23 @@ from understudy_runtime.clock import Clock
 
 from understudy_recording_server.identity import AgentRecord
 from understudy_recording_server.media.access import Access
+from understudy_recording_server.media.feeds import Feeds
+from understudy_recording_server.media.live import Live
 from understudy_recording_server.media.playback import Playback
+from understudy_recording_server.recorder_process import RecorderProcess
 
 
 class MediaServer:
     """Everything below `/media`."""
 
-    def __init__(self, data_dir: Path, record: Callable[[], AgentRecord], clock: Clock) -> None:
+    def __init__(
+        self, data_dir: Path, record: Callable[[], AgentRecord], recorder: RecorderProcess, clock: Clock
+    ) -> None:
         self._access = Access(record, clock)
         self._playback = Playback(FootageRoot(data_dir), self._access, clock)
+        self._feeds = Feeds(recorder)
+        self._live = Live(self._access, self._feeds)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         self._playback.add_to(router)
+        self._live.add_to(router)

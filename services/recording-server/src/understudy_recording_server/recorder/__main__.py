@@ -40,6 +40,7 @@ def main() -> NoReturn:
     parser = _Parser(prog="recorder", description="Records cameras; commands come as JSON lines on stdin.")
     parser.add_argument("--data-dir", type=Path, required=True, metavar="DIR")
     parser.add_argument("--segment-seconds", type=_segment_seconds, default=60.0, metavar="S")
+    parser.add_argument("--live-socket", type=int, default=None, metavar="FD")
     arguments = parser.parse_args()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # Whatever a library prints must not end up among the reports.
@@ -50,7 +51,9 @@ def main() -> NoReturn:
         claim(data)
     except ConfigurationError as error:
         parser.exit(1, f"recorder: {error.message}\n")
-    recorder = Recorder(data, sys.stdin.buffer, output, SystemClock(), arguments.segment_seconds)
+    recorder = Recorder(
+        data, sys.stdin.buffer, output, SystemClock(), arguments.segment_seconds, arguments.live_socket
+    )
     recorder.run()
     # Threads may still wait for cameras that never answer: end without them.
     os._exit(0)

@@ -12,6 +12,7 @@ from understudy_contracts.errors import UnderstudyError
 from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
 
+from understudy_recording_server.recorder.door import Door
 from understudy_recording_server.recorder.fleet import Fleet
 from understudy_recording_server.recorder.protocol import (
     Apply,
@@ -39,8 +40,15 @@ class Recorder:
     """Runs until it is told to end, its input ends, nobody reads its output, or it gets SIGTERM."""
 
     def __init__(
-        self, data: FootageRoot, commands: BinaryIO, output: int, clock: Clock, segment_s: float
+        self,
+        data: FootageRoot,
+        commands: BinaryIO,
+        output: int,
+        clock: Clock,
+        segment_s: float,
+        live: int | None = None,
     ) -> None:
+        """`live`: the descriptor of the socket on which live video is asked for; None: nobody will."""
         self._data = data
         self._commands = commands
         self._clock = clock
@@ -51,6 +59,7 @@ class Recorder:
         self._ending = Event()
         self._reporter = Reporter(output, on_gone=lambda: self._queue.put(None))
         self._fleet = Fleet(data, self._report, clock, segment_s)
+        self._door = Door(live, self._fleet) if live is not None else None
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,6 +67,8 @@ class Recorder:
         recover_all(self._data, self._report)
         self._report(Ready(os.getpid(), self._clock.wall_ms()))
         Thread(target=self._listen, name="commands", daemon=True).start()
+        if self._door is not None:
+            self._door.open()
         statuses = Thread(target=self._tell_status, name="statuses", daemon=True)
         statuses.start()
         while (line := self._queue.get()) is not None:

@@ -24,6 +24,7 @@ from understudy_recording_server.recorder.protocol import (
     Report,
     Trouble,
 )
+from understudy_recording_server.recorder.recent import Recent
 from understudy_recording_server.recorder.sub_streams import SubStreams
 
 StreamName = Literal["main", "sub"]
@@ -47,6 +48,7 @@ class Fleet:
         self._fan_outs: dict[tuple[str, str, StreamName], FanOut] = {}
         self._subs = SubStreams(self._make_sub, lambda camera: self._stoppers.submit(camera.stop))
         self._measured: dict[tuple[str, str], _Rates] = {}
+        self._recents: dict[tuple[str, str], Recent] = {}
 
     def apply(self, command: Apply) -> None:
         """Make the set of a folder what the command says.
@@ -108,6 +110,10 @@ class Fleet:
             if stream == "sub" and running is not None:
                 self._subs.want(folder, camera, running.spec.sub, fan_out)
 
+    def recent(self, folder: str, camera: str) -> Recent | None:
+        """What the camera has sent last. From any thread; its frames are for the camera's own."""
+        return self._recents.get((folder, camera))
+
     def statuses(self, *, measure: bool) -> list[CameraStatus]:
         """Every camera's state. With `measure`, the rates are taken anew, since the last such call."""
         with self._lock:
@@ -146,6 +152,7 @@ class Fleet:
         for id_ in stopped:
             if id_ not in wanted:
                 self._fan_outs.pop((folder, id_, "main"), None)
+                self._recents.pop((folder, id_), None)
                 sub = self._fan_outs.pop((folder, id_, "sub"), None)
                 if sub is not None:
                     self._subs.want(folder, id_, None, sub)
@@ -154,6 +161,9 @@ class Fleet:
         key = folder, camera, stream
         if key not in self._fan_outs:
             self._fan_outs[key] = FanOut(lambda sink, error: self._sink_failed(folder, camera, sink, error))
+            if stream == "main":
+                self._recents[folder, camera] = Recent()
+                self._fan_outs[key].attach(self._recents[folder, camera])
         return self._fan_outs[key]
 
     def _sink_failed(self, folder: str, camera: str, sink: Sink, error: Exception) -> None:
