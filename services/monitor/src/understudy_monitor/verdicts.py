@@ -116,12 +116,15 @@ def stands_still(evidence: Evidence, after_s: float) -> list[str]:
         return []
     if isinstance(heartbeat.duty, Serving) and heartbeat.duty.range is not FailoverRange.FULL:
         return []
+    grew_before = evidence.heard_at - after_s
+    if all(growth.at > grew_before for growth in evidence.growth.values()):
+        return []
     still = []
     for camera in heartbeat.cameras:
         if camera.state is not CameraState.RECORDING or camera.frames_received is None:
             continue
         growth = evidence.growth[camera.camera]
-        if evidence.heard_at - growth.at >= after_s and camera.frames_received > growth.frames_then:
+        if growth.at <= grew_before and camera.frames_received > growth.frames_then:
             still.append(camera.camera)
     return still
 
