@@ -24,7 +24,11 @@ _OPTIONS = {
     "--token": ("JOIN_TOKEN", "T", "the token that adding the server gave out, at the first start"),
     "--listen": ("LISTEN", "HOST:PORT", "where footage is served from (127.0.0.1:0)"),
     "--advertise": ("ADVERTISE", "HOST", "under which name or address other servers reach it"),
-    "--maximum-cameras": ("MAXIMUM_CAMERAS", "N", "how many cameras this machine can record (100)"),
+    "--maximum-cameras": (
+        "MAXIMUM_CAMERAS",
+        "N",
+        "how many cameras it can record (as measured, or 100)",
+    ),
 }
 
 

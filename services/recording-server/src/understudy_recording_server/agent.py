@@ -36,11 +36,13 @@ from understudy_contracts.settings import Peer, VersionedSettings
 from understudy_runtime.clock import Clock
 from understudy_runtime.grants import Grant, verify_grant
 
+from understudy_recording_server.care import Care, care_for
 from understudy_recording_server.clearing import clear
 from understudy_recording_server.duty import DutyState, decide, duty_when_configured, serving_with
 from understudy_recording_server.erasing import check_erase_token, erase
 from understudy_recording_server.fences import pass_lane
 from understudy_recording_server.fetching import Fetcher
+from understudy_recording_server.footage_keeper import FootageKeeper
 from understudy_recording_server.identity import AgentFile, AgentRecord
 from understudy_recording_server.joining import own_version
 from understudy_recording_server.manifests import Manifests
@@ -48,7 +50,7 @@ from understudy_recording_server.peers import Alive, Peers, alive
 from understudy_recording_server.recorder_process import RecorderProcess
 from understudy_recording_server.settings_store import SettingsStore, check_version
 from understudy_recording_server.storage import StorageWatch
-from understudy_recording_server.wanted import OWN_FOLDER, folder_of, wanted
+from understudy_recording_server.wanted import OWN_FOLDER, folder_of, wanted, without_recording
 
 CLOSING_S = 4.0
 """How long a command waits for files to be closed: less than the host waits for its answer."""
@@ -69,6 +71,7 @@ class Agent:
         settings: SettingsStore,
         recorder: RecorderProcess,
         storage: StorageWatch,
+        keeper: FootageKeeper,
         fetcher: Fetcher,
         manifests: Manifests,
         clock: Clock,
@@ -82,6 +85,7 @@ class Agent:
         self._settings = settings
         self._recorder = recorder
         self._storage = storage
+        self._keeper = keeper
         self._fetcher = fetcher
         self._manifests = manifests
         self._clock = clock
@@ -109,7 +113,13 @@ class Agent:
 
     def take_up(self) -> None:
         """Do what the disk tells, without asking anyone: recording twice is harmless, dark is not."""
-        self._recorder.want(wanted(self._record.duty, self._settings.own, self._settings.staged))
+        sets = wanted(self._record.duty, self._settings.own, self._settings.staged)
+        self._recorder.want(without_recording(sets) if self._keeper.stopped else sets)
+
+    def care(self) -> Care:
+        """How footage is to be kept now."""
+        restorations = self._fetcher.progress()
+        return care_for(self._record.duty, self._settings.own, self._settings.staged, restorations)
 
     def alive(self) -> Alive:
         """What anyone on the site may know."""
@@ -135,7 +145,7 @@ class Agent:
             configured=configuration is not None,
             heartbeat_s=self.heartbeat_s,
             staged=self._settings.staged_versions,
-            storage=self._storage.storage,
+            storage=self._keeper.storage(self._storage.storage),
             recorder=self._recorder.state(),
             cameras=self._recorder.evidence.cameras(),
             authority=record.authority,
@@ -144,7 +154,9 @@ class Agent:
             address=self.address,
             maximum_cameras=self._maximum_cameras,
             disabled=configuration.disabled if configuration else False,
-            footage_bytes=self._storage.footage_bytes,
+            footage_bytes=self._keeper.bytes,
+            footage_files=self._keeper.files,
+            gaps=self._keeper.gaps,
         )
 
     async def carry_out(self, command: AgentCommand) -> Done:
@@ -255,8 +267,11 @@ class Agent:
                 duty = self._record.duty
                 if isinstance(duty, Serving) and duty.failover == failover:
                     raise Conflict(f"this machine still serves in {failover}")
-                await clear(self._data_dir, command, self._manifests)
-                await self._storage.measure()
+                self._keeper.forget_folder(folder_of(failover))
+                try:
+                    await clear(self._data_dir, command, self._manifests)
+                finally:
+                    await self._keeper.rebuild()
 
     async def _erase(self, token: str) -> None:
         grant = check_erase_token(token, self._record, self._clock.wall_ms())
@@ -280,10 +295,11 @@ class Agent:
         """
         if not self._record.erasing:
             return
+        self._keeper.forget_folder(OWN_FOLDER)
         await asyncio.to_thread(erase, self._data_dir)
         self._settings.load()
         await self._save(erasing=False)
-        await self._storage.measure()
+        await self._keeper.rebuild()
         log.warning("machine erased")
 
     async def _save(self, **changes: object) -> None:

@@ -11,15 +11,17 @@ import structlog
 from understudy_bus.connection import connect_bus
 from understudy_bus.serving import serve_commands
 from understudy_contracts.errors import ConfigurationError, Refused
-from understudy_contracts.machine import Serving
+from understudy_contracts.machine import RestorationProgress, Serving
 from understudy_contracts.model import Role
 from understudy_runtime.clock import SystemClock
 from understudy_runtime.retry import pauses
 
 from understudy_recording_server.agent import Agent
+from understudy_recording_server.capacity import stated_capacity
 from understudy_recording_server.clearing import finish_clearing
 from understudy_recording_server.erasing import check_erase_token
 from understudy_recording_server.fetching import Fetcher
+from understudy_recording_server.footage_keeper import FootageKeeper
 from understudy_recording_server.footage_server import FootageServer, advertised, serve_footage
 from understudy_recording_server.heartbeats import Heartbeats
 from understudy_recording_server.identity import AgentFile, AgentRecord, claim
@@ -27,7 +29,7 @@ from understudy_recording_server.joining import forget_joining_key, invitation, 
 from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.media.server import MediaServer
 from understudy_recording_server.options import AgentSettings, host_and_port
-from understudy_recording_server.recorder.protocol import SegmentFinished
+from understudy_recording_server.recorder.protocol import FileRecovered, SegmentFinished
 from understudy_recording_server.recorder_process import RecorderProcess
 from understudy_recording_server.settings_store import SettingsStore
 from understudy_recording_server.storage import StorageWatch
@@ -78,7 +80,7 @@ async def _identify(settings: AgentSettings, data_dir: Path, file: AgentFile) ->
                 settings.join,
                 settings.join_token,
                 data_dir,
-                maximum_cameras=settings.maximum_cameras,
+                maximum_cameras=stated_capacity(settings.maximum_cameras, data_dir),
                 before=record,
             )
     except TimeoutError:
@@ -113,14 +115,30 @@ async def _live(
     heartbeats = Heartbeats(record.address, lambda: agent.state(), lambda: agent.heartbeat_s)  # noqa: PLW0108 - made below
     store, manifests = SettingsStore(data_dir), Manifests(data_dir)
 
-    def finished(file: SegmentFinished) -> None:
-        if file.folder != OWN_FOLDER:
-            manifests.expect(data_dir / file.path)
+    def finished(file: SegmentFinished | FileRecovered) -> None:
+        if file.path is not None:
+            keeper.note(file.path, file.size if isinstance(file, SegmentFinished) else file.kept_bytes)
+            if file.folder != OWN_FOLDER:
+                manifests.expect(data_dir / file.path)
+
+    def progressed(progress: RestorationProgress) -> None:
+        heartbeats.progress(progress)
+        if progress.state != "running":
+            keeper.look_again()
 
     recorder = RecorderProcess(data_dir, clock, heartbeats.change, finished)
-    places = [data_dir / name for name in ("recordings", "snapshots", "failovers", "incoming")]
-    storage = StorageWatch(data_dir, places, heartbeats.change)
-    fetcher = Fetcher(data_dir, heartbeats.progress)
+    cameras = recorder.evidence.cameras
+    places = [data_dir, *(data_dir / name for name in ("recordings", "failovers", "incoming"))]
+    storage = StorageWatch(places, heartbeats.change, cameras)
+    fetcher = Fetcher(data_dir, progressed)
+    keeper = FootageKeeper(
+        data_dir,
+        clock,
+        care=lambda: agent.care(),  # noqa: PLW0108 - made below
+        cameras=cameras,
+        changed=lambda: agent.take_up(),  # noqa: PLW0108 - made below
+        lost=storage.saw,
+    )
     agent = Agent(
         data_dir,
         file,
@@ -128,10 +146,11 @@ async def _live(
         settings=store,
         recorder=recorder,
         storage=storage,
+        keeper=keeper,
         fetcher=fetcher,
         manifests=manifests,
         clock=clock,
-        maximum_cameras=settings.maximum_cameras,
+        maximum_cameras=stated_capacity(settings.maximum_cameras, data_dir),
         changed=heartbeats.change,
     )
     await agent.finish_erasing()
@@ -151,9 +170,8 @@ async def _live(
         fetcher.load()
         try:
             async with asyncio.TaskGroup() as group:
-                recording = group.create_task(recorder.run(), name="recorder")
-                watching = group.create_task(storage.run(), name="storage")
-                probing = group.create_task(agent.peers.run(), name="peers")
+                loops = [recorder.run(), storage.run(), keeper.run(), agent.peers.run()]
+                tasks = [group.create_task(loop) for loop in loops]
                 on_bus = group.create_task(_on_bus(agent, file, heartbeats), name="bus")
                 await stopping.wait()
                 # First nobody commands us any more, then the files are finished.
@@ -161,9 +179,8 @@ async def _live(
                     # Once is not enough: closing a connection can turn a cancellation into another error.
                     on_bus.cancel()
                     await asyncio.wait({on_bus}, timeout=2.0)
-                recording.cancel()
-                watching.cancel()
-                probing.cancel()
+                for task in tasks:
+                    task.cancel()
         finally:
             await fetcher.close()
     log.info("agent ended")

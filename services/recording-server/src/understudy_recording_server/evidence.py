@@ -41,8 +41,8 @@ class _Camera:
     earlier_frames: int = 0
     earlier_reconnects: int = 0
 
-    def recorder_gone(self) -> None:
-        self.state, self.reason = CameraState.RECONNECTING, RESTARTING
+    def recorder_gone(self, state: CameraState, reason: str) -> None:
+        self.state, self.reason = state, reason
         self.earlier_bytes, self.bytes = self.earlier_bytes + self.bytes, 0
         self.earlier_frames, self.frames = self.earlier_frames + self.frames, 0
         self.earlier_reconnects, self.reconnects = self.earlier_reconnects + self.reconnects + 1, 0
@@ -103,11 +103,11 @@ class Evidence:
             case _:
                 return False
 
-    def recorder_gone(self) -> None:
-        """The recorder has ended; its successor will be told the same sets."""
+    def recorder_gone(self, state: CameraState = CameraState.RECONNECTING, reason: str = RESTARTING) -> None:
+        """The recorder has ended; its successor, if there is one, will be told the same sets."""
         for one in self._sets.values():
             for camera in one.cameras.values():
-                camera.recorder_gone()
+                camera.recorder_gone(state, reason)
 
     def is_stopped(self, folder: str) -> bool:
         """Whether no camera of `folder` is wanted, and the files of all that ran are closed and named."""

@@ -15,7 +15,8 @@ class AgentSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_f
     """`join` (the host's address) and `join_token` are needed until the machine has joined.
 
     `listen` is where footage is served from, `advertise` the name or address under which other servers reach
-    it: a host, `host:port`, or empty for what can be told from the network.
+    it: a host, `host:port`, or empty for what can be told from the network. `maximum_cameras` None: as
+    measured, see capacity.py.
     """
 
     data_dir: str = ""
@@ -23,7 +24,7 @@ class AgentSettings(ProcessSettings, frozen=True, kw_only=True, forbid_unknown_f
     join_token: str = ""
     listen: str = "127.0.0.1:0"
     advertise: str = ""
-    maximum_cameras: Annotated[int, Meta(ge=0, le=2000)] = 100
+    maximum_cameras: Annotated[int, Meta(ge=0, le=2000)] | None = None
 
     def __repr__(self) -> str:
         return f"AgentSettings(data_dir={self.data_dir!r}, join={self.join!r}, listen={self.listen!r})"

@@ -1,4 +1,8 @@
-"""The recorder as a child process: started, told what to record, restarted when it dies."""
+"""The recorder as a child process: started, told what to record, restarted when it dies.
+
+A file `recorder.disabled` in the data folder switches it off, with or without a host, over restarts too; what
+is in the file is the reason that people are told.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import msgspec
 import structlog
 from understudy_contracts.errors import InvalidMessage
 from understudy_contracts.machine import Recorder
-from understudy_contracts.model import RecorderState
+from understudy_contracts.model import CameraState, RecorderState
 from understudy_runtime.clock import Clock
 from understudy_runtime.configuration import PREFIX
 from understudy_runtime.retry import pauses
@@ -32,7 +36,8 @@ from understudy_recording_server.recorder.protocol import (
     decode_report,
     encode,
 )
-from understudy_recording_server.recorder_health import recent, recorder_state
+from understudy_recording_server.recorder_health import Refusal, recent, recorder_state, refusal_of
+from understudy_recording_server.recorder_start import protocol_id
 from understudy_recording_server.wanted import CameraSet
 
 MAXIMUM_LINE_BYTES = 64 << 20
@@ -40,6 +45,9 @@ SILENCE_S = 5.0
 """It speaks every second. Silent twice this long, it hangs, and a new one takes its place."""
 START_S = 120.0
 """Before it is ready it finishes what a crash had left, which a slow disk may draw out."""
+SWITCH_FILE = "recorder.disabled"
+SWITCH_EVERY_S = 0.5
+SWITCH_BYTES = 200
 ENDING_S = 17.0
 """The recorder itself gives up on a hanging disk after 15 s."""
 
@@ -55,8 +63,11 @@ class RecorderProcess:
         data_dir: Path,
         clock: Clock,
         changed: Callable[[], None],
-        finished: Callable[[SegmentFinished], None] = lambda _: None,
+        finished: Callable[[SegmentFinished | FileRecovered], None] = lambda _: None,
+        *,
+        protocol: str | None = None,
     ) -> None:
+        """`protocol` is what the recorder must speak: by default, what this process does."""
         self.evidence = Evidence()
         self._data_dir = data_dir
         self._clock = clock
@@ -69,7 +80,12 @@ class RecorderProcess:
         self._crashes: list[float] = []
         self._restarts = 0
         self._reason = ""
-        self._installed = True
+        self._refusal: Refusal | None = None
+        self._last_words = ""
+        self._switch = data_dir / SWITCH_FILE
+        self._disabled: str | None = None
+        self._switched = asyncio.Event()
+        self._protocol = protocol_id() if protocol is None else protocol
         self._news = asyncio.Condition()
         # What live video is asked for with; replaced with each recorder.
         self._live = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -79,10 +95,17 @@ class RecorderProcess:
         return self._process.pid if self._process else None
 
     def state(self) -> Recorder:
-        if not self._installed:
-            return Recorder(RecorderState.NOT_INSTALLED, self._restarts, self._reason)
-        state = recorder_state(self._crashes, self._clock.monotonic())
-        return Recorder(state, self._restarts, self._reason if state is RecorderState.CRASHING else "")
+        state = recorder_state(
+            self._crashes, self._clock.monotonic(), disabled=self._disabled, refusal=self._refusal
+        )
+        reason = ""
+        if state is RecorderState.DISABLED:
+            reason = self._disabled or ""
+        elif self._refusal is not None:
+            reason = self._refusal.reason
+        elif state is RecorderState.CRASHING:
+            reason = self._reason
+        return Recorder(state, self._restarts, reason)
 
     def want(self, sets: Mapping[str, CameraSet]) -> None:
         """Record exactly these sets from now on, also after a crash; what is unchanged is not touched."""
@@ -134,25 +157,90 @@ class RecorderProcess:
 
     async def run(self) -> None:
         """Supervise until cancelled; then the recorder finishes its files and ends."""
+        self._read_switch()
+        watching = asyncio.create_task(self._watch_switch(), name="recorder switch")
+        try:
+            await self._keep_running()
+        finally:
+            watching.cancel()
+
+    async def _keep_running(self) -> None:
         waiting = pauses(0.5, 10.0)
         while True:
+            if self._disabled is not None:
+                await self._until_switched()
+                continue
             process = await self._start()
             if process is not None:
                 try:
-                    await self._attend(process)
+                    await self._attend_while_enabled(process)
                 finally:
                     await self._end(process)
-                log.error("the recorder ended", status=process.returncode)
-                self._crashed(f"the recorder ended with status {process.returncode}")
-            if self.state().state is RecorderState.RUNNING:
+                self._ended(process.returncode)
+            if self.state().state in {RecorderState.RUNNING, RecorderState.DISABLED}:
                 waiting = pauses(0.5, 10.0)
             else:
                 await asyncio.sleep(next(waiting))
 
+    def _ended(self, status: int | None) -> None:
+        """What its end means: it was switched off, it cannot run here, or it crashed."""
+        if self._disabled is not None:
+            log.warning("the recorder is switched off", reason=self._disabled)
+            self.evidence.recorder_gone(CameraState.DISABLED, self._disabled)
+            self._changed()
+            return
+        before, self._refusal = self._refusal, refusal_of(status, self._last_words)
+        if self._refusal is None:
+            log.error("the recorder ended", status=status)
+            self._crashed(f"the recorder ended with status {status}")
+        elif self._refusal != before:
+            log.error("no recorder", state=self._refusal.state, reason=self._refusal.reason)
+            self.evidence.recorder_gone(CameraState.FAILED, self._refusal.reason)
+            self._changed()
+
+    async def _attend_while_enabled(self, process: asyncio.subprocess.Process) -> None:
+        attending = asyncio.create_task(self._attend(process), name="recorder reports")
+        switching = asyncio.create_task(self._until_switched(), name="recorder switched")
+        try:
+            await asyncio.wait({attending, switching}, return_when=asyncio.FIRST_COMPLETED)
+            if attending.done():
+                attending.result()
+        finally:
+            for task in (attending, switching):
+                task.cancel()
+            # Two readers of one stream cannot be: this one must have let go before the recorder is ended.
+            await asyncio.wait({attending, switching})
+
+    async def _until_switched(self) -> None:
+        self._switched.clear()
+        await self._switched.wait()
+
+    async def _watch_switch(self) -> None:
+        while True:
+            await asyncio.sleep(SWITCH_EVERY_S)
+            self._read_switch()
+
+    def _read_switch(self) -> None:
+        try:
+            with self._switch.open("rb") as file:
+                text = file.read(SWITCH_BYTES).decode("utf-8", "replace").strip()
+        except FileNotFoundError:
+            disabled = None
+        except OSError as error:
+            # Whether it is switched off cannot be told now: as before.
+            log.debug("the recorder's switch cannot be read", error=error.strerror)
+            return
+        else:
+            disabled = f"switched off on the machine: {text}" if text else "switched off on the machine"
+        if (disabled is None) is not (self._disabled is None):
+            self._disabled = disabled
+            self._switched.set()
+            self._changed()
+
     async def _start(self) -> asyncio.subprocess.Process | None:
         # None of our secrets is any of its business.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
-        command = (sys.executable, "-m", "understudy_recording_server.recorder")
+        command = (sys.executable, "-m", "understudy_recording_server.recorder_start", self._protocol)
         self._live.close()
         self._live, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._live.setblocking(False)
@@ -172,13 +260,14 @@ class RecorderProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            self._installed = False
-            self._crashed(f"the recorder cannot be started: {error.strerror}")
+            self._refusal = Refusal(
+                RecorderState.NOT_INSTALLED, f"the recorder cannot be started: {error.strerror}"
+            )
+            self._changed()
             return None
         finally:
             theirs.close()
-        self._installed = True
-        self._process, self._ready = process, False
+        self._process, self._ready, self._last_words = process, False, ""
         for folder, wanted in self._sets.items():
             self._send(self._apply(folder, wanted))
         return process
@@ -214,13 +303,16 @@ class RecorderProcess:
         match report:
             case Ready():
                 self._ready = True
+                self._refusal = None
                 log.info("recorder ready", pid=report.pid)
             case Trouble():
+                self._last_words = report.reason
                 log.warning(
                     "recorder trouble", reason=report.reason, camera=report.camera, folder=report.folder
                 )
             case FileRecovered():
                 log.info("file recovered", path=report.path, camera=report.camera, cut_bytes=report.cut_bytes)
+                self._finished(report)
             case SegmentFinished():
                 self._finished(report)
         news = self.evidence.take(report)

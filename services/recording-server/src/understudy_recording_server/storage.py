@@ -1,115 +1,181 @@
-"""Whether the disk takes footage: measured beside the event loop, for a sick disk may not answer at all."""
+"""Whether the disk takes footage: asked beside the event loop, for a sick disk may not answer at all."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-from understudy_contracts.machine import Storage
+import structlog
+from understudy_contracts.machine import CameraEvidence, Storage
 from understudy_contracts.model import StorageState
 
-PROBE_FILE = ".storage-probe"
+from understudy_recording_server.disk.findings import Finding, degraded, summed_up
+from understudy_recording_server.disk.mounts import mount_findings
+from understudy_recording_server.disk.survey import read_mount, survey
+from understudy_recording_server.own_thread import beside
+from understudy_recording_server.storage_state import (
+    SILENT_S,
+    Reading,
+    reading_findings,
+    recorder_findings,
+    silence_findings,
+)
+
+PROBE_FILE = ".probe-storage"
 INTERVAL_S = 1.0
-TIME_LIMIT_S = 5.0
-MEASURE_EVERY_S = 10.0
-RESERVE_BYTES = 512 << 20
-RESERVE_SHARE = 0.02
-"""Full is when less than this is free: of small disks 2 %, of large ones half a gigabyte."""
+SURVEY_EVERY_S = 60.0
+ERRORS_SHOWN_S = 30.0
+"""An error of writing stays evidence this long: a disk that fails now and then is not normal in between."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+log = structlog.get_logger()
 
 
-def judge(total_bytes: int, free_bytes: int, failure: OSError | None) -> Storage:
-    """What measured sizes and the outcome of a probing write mean. Sizes in bytes."""
-    if failure is not None and failure.errno not in _FULL:
-        reason = f"the data folder cannot be written: {failure.strerror or failure}"
-        return Storage(StorageState.DAMAGED, total_bytes, free_bytes, reason)
-    if failure is not None or free_bytes < min(RESERVE_BYTES, total_bytes * RESERVE_SHARE):
-        return Storage(StorageState.FULL, total_bytes, free_bytes, f"{free_bytes} bytes are free")
-    return Storage(StorageState.NORMAL, total_bytes, free_bytes)
+def probe(folders: list[Path], devices: dict[Path, int]) -> Reading:
+    """Write a small file through to each disk. May block for as long as one likes.
+
+    The first folder counts, and each of the others that is a disk of its own. `devices` are those that the
+    folders were on at first.
+    """
+    began = time.monotonic()
+    worst = _probe(folders[0], devices)
+    for folder in folders[1:]:
+        if not _is_another_disk(folder, folders[0]):
+            continue
+        reading = _probe(folder, devices)
+        worse = reading.errno is not None or reading.moved or reading.free_bytes < worst.free_bytes
+        if worst.errno is None and not worst.moved and worse:
+            worst = reading
+    return msgspec.structs.replace(worst, took_s=time.monotonic() - began)
 
 
-def probe(data_dir: Path) -> Storage:
-    """Measure, and write a small file through to the disk. May block for as long as the disk likes."""
-    total, free = 0, 0
+def _is_another_disk(folder: Path, first: Path) -> bool:
     try:
-        sizes = os.statvfs(data_dir)
-        total, free = sizes.f_blocks * sizes.f_frsize, sizes.f_bavail * sizes.f_frsize
-        descriptor = os.open(
-            data_dir / PROBE_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+        return folder.stat().st_dev != first.stat().st_dev
+    except OSError:
+        return False  # Not there yet, or gone: that is seen elsewhere.
+
+
+def _probe(folder: Path, devices: dict[Path, int]) -> Reading:
+    reading = Reading()
+    try:
+        device = folder.stat().st_dev
+        sizes = os.statvfs(folder)
+        reading = Reading(
+            sizes.f_blocks * sizes.f_frsize,
+            sizes.f_bavail * sizes.f_frsize,
+            sizes.f_favail if sizes.f_files else None,
+            moved=devices.setdefault(folder, device) != device,
         )
-        try:
+        with _opened(folder / PROBE_FILE) as descriptor:
             os.write(descriptor, b"understudy" * 100)
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
     except OSError as error:
-        return judge(total, free, error)
-    return judge(total, free, None)
+        return msgspec.structs.replace(reading, errno=error.errno or errno.EIO)
+    return reading
 
 
-def footage_bytes(folders: list[Path]) -> int:
-    """How much lies in these folders; what vanishes meanwhile does not count."""
-    total = 0
-    waiting = [str(folder) for folder in folders]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        total += entry.stat(follow_symlinks=False).st_size
-        except OSError:
-            continue
-    return total
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 class StorageWatch:
-    """The last reading; `changed` is called when the state becomes another."""
+    """The last word on the storage; `changed` is called when its state becomes another.
 
-    def __init__(self, data_dir: Path, footage: list[Path], changed: Callable[[], None]) -> None:
+    `folders` are the data folder and the places in it where footage is written, which may be disks of their
+    own. `cameras` tells what the recorder sees.
+    """
+
+    def __init__(
+        self,
+        folders: list[Path],
+        changed: Callable[[], None],
+        cameras: Callable[[], list[CameraEvidence]] = list,
+    ) -> None:
         self.storage = Storage()
-        self.footage_bytes = 0
-        self._data_dir = data_dir
-        self._footage = footage
+        self._folders = folders
         self._changed = changed
+        self._cameras = cameras
+        self._devices: dict[Path, int] = {}
+        self._reading = Reading()
+        self._silence: list[Finding] = []
+        self._mount: list[Finding] = []
+        self._surveyed: list[Finding] = []
+        self._recent: dict[str, tuple[float, Finding]] = {}
 
     async def run(self) -> None:
         """Read about once a second until cancelled."""
-        measuring = asyncio.create_task(self._measure_often())
+        surveying = asyncio.create_task(self._survey_often(), name="survey of disks")
         try:
             while True:
                 await self.read()
                 await asyncio.sleep(INTERVAL_S)
         finally:
-            measuring.cancel()
+            surveying.cancel()
 
     async def read(self) -> None:
-        """Read once, waiting at most TIME_LIMIT_S for the disk before it is called damaged."""
-        probing = asyncio.create_task(asyncio.to_thread(probe, self._data_dir))
-        done, _ = await asyncio.wait({probing}, timeout=TIME_LIMIT_S)
-        if not done:
-            reason = f"the disk has not answered for {TIME_LIMIT_S:g} s"
-            self._note(msgspec.structs.replace(self.storage, state=StorageState.DAMAGED, reason=reason))
+        """Read once. While the disk does not answer, that is what is said of it."""
+        began = time.monotonic()
+        probing = beside(lambda: probe(self._folders, self._devices), "storage probe")
         # One thread that hangs is enough: the next reading begins when this one has ended.
-        self._note(await probing)
+        while not (await asyncio.wait({probing}, timeout=SILENT_S))[0]:
+            self._silence = silence_findings(time.monotonic() - began)
+            self.judge()
+        self._silence = []
+        self._reading = probing.result()
+        self._mount = mount_findings(read_mount(self._folders[0]))
+        self.judge()
+
+    def saw(self, reason: str) -> None:
+        """Something happened to the footage that should not have; it is evidence for a while."""
+        self._recent[reason] = (time.monotonic(), degraded(reason))
+        self.judge()
+
+    def judge(self) -> None:
+        """Sum up all evidence there is now."""
+        now = time.monotonic()
+        for finding in recorder_findings(self._cameras()):
+            # What is left of it when the cameras write again.
+            self._recent["recorder"] = (
+                now,
+                degraded(f"within the last {ERRORS_SHOWN_S:g} s {finding.reason}"),
+            )
+        self._recent = {
+            what: (at, finding) for what, (at, finding) in self._recent.items() if now - at < ERRORS_SHOWN_S
+        }
+        present = [
+            *self._silence,
+            *reading_findings(self._reading),
+            *self._mount,
+            *recorder_findings(self._cameras()),
+            *self._surveyed,
+        ]
+        recent = [] if present else [finding for _, finding in self._recent.values()]
+        state, reason = summed_up([*present, *recent])
+        self._note(Storage(state, self._reading.total_bytes, self._reading.free_bytes, reason))
 
     def _note(self, storage: Storage) -> None:
-        news = storage.state is not self.storage.state
-        self.storage = storage
-        if news:
-            self._changed()
+        before, self.storage = self.storage, storage
+        if before.state is storage.state:
+            return
+        if storage.state is StorageState.NORMAL:
+            log.info("storage is normal again", before=before.state)
+        else:
+            log.warning("storage", state=storage.state, reason=storage.reason)
+        self._changed()
 
-    async def _measure_often(self) -> None:
+    async def _survey_often(self) -> None:
         while True:
-            await self.measure()
-            await asyncio.sleep(MEASURE_EVERY_S)
-
-    async def measure(self) -> None:
-        """Add up the footage that is here."""
-        self.footage_bytes = await asyncio.to_thread(footage_bytes, self._footage)
+            self._surveyed = await beside(lambda: survey(self._folders[0]), "survey of disks")
+            self.judge()
+            await asyncio.sleep(SURVEY_EVERY_S)

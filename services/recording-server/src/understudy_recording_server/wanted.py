@@ -44,6 +44,16 @@ def wanted(
     return {}
 
 
+def without_recording(sets: Mapping[str, CameraSet]) -> dict[str, CameraSet]:
+    """The same cameras, watched live and not recorded: there is no room for footage."""
+    return {
+        folder: msgspec.structs.replace(
+            one, cameras=[msgspec.structs.replace(spec, record=False) for spec in one.cameras]
+        )
+        for folder, one in sets.items()
+    }
+
+
 def _set(settings: ServerSettings, ids: list[str], *, record: bool, failover: str | None) -> CameraSet:
     running, off = [], {}
     chosen = set(ids)

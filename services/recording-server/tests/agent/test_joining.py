@@ -180,7 +180,7 @@ async def test_erasing_keeps_the_fences_and_is_done_once(site, cameras):
         "agent.creds",
         "agent.lock",
         "recorder.lock",
-        ".storage-probe",
+        ".probe-storage",
     }
     with pytest.raises(Refused, match="used already"):
         await site.command(agent, Erase(token))

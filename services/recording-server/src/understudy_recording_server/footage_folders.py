@@ -1,0 +1,75 @@
+"""Removing files of footage, and noticing that somebody else did. Everything here may block: for threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+from understudy_footage import FootageRoot, UnsafePath
+
+log = structlog.get_logger()
+
+YOUNG_DAYS = 2
+"""Day folders stay this long although they are empty: a recorder may be about to write there."""
+
+Days = dict[str, tuple[int, int, frozenset[str]]]
+"""By camera folder: inode, time of change in ns, and the days in it."""
+
+
+def remove_files(root: FootageRoot, paths: Iterable[str], now_ms: int) -> tuple[list[str], str]:
+    """Remove footage, and the folders of past days that become empty.
+
+    Returns the paths that are gone, and what went wrong; after an error of the disk nothing more is tried.
+    """
+    gone: list[str] = []
+    trouble = ""
+    for path in paths:
+        try:
+            root.join(path).unlink(missing_ok=True)
+        except (OSError, UnsafePath) as error:
+            trouble = f"{path} cannot be removed: {getattr(error, 'strerror', None) or error}"
+            break
+        gone.append(path)
+    young = (datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(days=YOUNG_DAYS)).strftime("%Y-%m-%d")
+    for folder in {(root.path / path).parent for path in gone}:
+        if folder.name < young:
+            # Not empty, in the common case.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    return gone, trouble
+
+
+def look(places: Iterable[Path], before: Days) -> tuple[Days, list[str]]:
+    """The days that each camera has in these places, and the folders that were there `before` and are not.
+
+    A folder that has not changed is not read again, so that this is cheap enough for every second.
+    """
+    now: Days = {}
+    for place in places:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as cameras:
+            for camera in cameras:
+                if camera.is_dir(follow_symlinks=False):
+                    with contextlib.suppress(FileNotFoundError):
+                        now[camera.path] = _days(camera, before.get(camera.path))
+    lost: list[str] = []
+    for path, (inode, _, days) in before.items():
+        if path not in now or now[path][0] != inode:
+            lost.append(path)
+        else:
+            lost.extend(f"{path}/{day}" for day in days - now[path][2])
+    return now, sorted(lost)
+
+
+def _days(
+    camera: os.DirEntry[str], known: tuple[int, int, frozenset[str]] | None
+) -> tuple[int, int, frozenset[str]]:
+    status = camera.stat(follow_symlinks=False)
+    if known is not None and known[:2] == (status.st_ino, status.st_mtime_ns):
+        return known
+    with os.scandir(camera.path) as days:
+        names = frozenset(day.name for day in days if day.is_dir(follow_symlinks=False))
+    return status.st_ino, status.st_mtime_ns, names

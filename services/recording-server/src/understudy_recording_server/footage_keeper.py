@@ -1,0 +1,245 @@
+"""Knows all footage of this machine, removes what need not be kept, and tells how long there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+from understudy_contracts.machine import CameraEvidence, FootageGap, Storage
+from understudy_footage import Catalog, FootageRoot, InvalidFootageName
+from understudy_runtime.clock import Clock
+
+from understudy_recording_server.care import Care, must_stop, storage_with_care
+from understudy_recording_server.footage_folders import Days, look, remove_files
+from understudy_recording_server.forecast import WriteRate, hours_left
+from understudy_recording_server.gaps import GapBook
+from understudy_recording_server.own_thread import beside
+from understudy_recording_server.retention import Doomed, Room, WallClockWatch, doomed, minimum_free
+from understudy_recording_server.settings_store import SETTINGS_FOLDER
+from understudy_recording_server.wanted import OWN_FOLDER, folder_of
+
+ROUND_S = 1.0
+LOOK_AGAIN_S = 60.0
+LOOK_AGAIN_SHARE = 100
+"""The index is built anew every minute, or less often where that takes long: a hundredth of the time."""
+PAUSE_AFTER_TROUBLE_S = 10.0
+
+log = structlog.get_logger()
+
+
+class FootageKeeper:
+    """`care` tells what is to be kept now, `cameras` what is written; `changed` is called when recording must
+    stop or may go on, `lost` with what is gone that this machine did not remove."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        clock: Clock,
+        *,
+        care: Callable[[], Care],
+        cameras: Callable[[], list[CameraEvidence]],
+        changed: Callable[[], None],
+        lost: Callable[[str], None],
+    ) -> None:
+        self.stopped = False
+        self.hours_left: float | None = None
+        self._data = FootageRoot(data_dir)
+        self._clock = clock
+        self._care = care
+        self._cameras = cameras
+        self._changed = changed
+        self._lost = lost
+        # None: not known, or not known for sure. Nothing is removed then.
+        self._catalog: Catalog | None = None
+        self._news: list[tuple[str, int | None]] | None = None
+        self._days: Days = {}
+        self._book = GapBook(data_dir / SETTINGS_FOLDER)
+        self._rate = WriteRate()
+        self._wall_clock = WallClockWatch(clock.wall_ms(), clock.monotonic())
+        self._build_at = 0.0
+        self._rests_until = 0.0
+        self._building = asyncio.Lock()
+
+    @property
+    def files(self) -> int:
+        return self._catalog.files if self._catalog else 0
+
+    @property
+    def bytes(self) -> int:
+        return self._catalog.bytes if self._catalog else 0
+
+    @property
+    def gaps(self) -> list[FootageGap]:
+        """Those of failovers whose footage is here, and of the one that is served in."""
+        here = {folder_of(gap.failover): gap.failover for gap in self._book.gaps}
+        folders = set(self._catalog.folders if self._catalog else ())
+        away = self._care().away
+        kept = {failover for folder, failover in here.items() if folder in folders} | {away}
+        return [gap for gap in self._book.gaps if gap.failover in kept]
+
+    def storage(self, storage: Storage) -> Storage:
+        """The state of the storage, with what its filling up means."""
+        return storage_with_care(storage, self._care(), self.hours_left, stopped=self.stopped)
+
+    def note(self, path: str, size: int) -> None:
+        """A file is finished; `path` is relative to the data folder, `size` in bytes."""
+        self._tell(path, size)
+
+    def look_again(self) -> None:
+        """Files have come or gone in another way: build the index anew at the next round."""
+        self._build_at = 0.0
+
+    def forget_folder(self, folder: str) -> None:
+        """A folder is about to be removed, on purpose."""
+        prefix = str(self._data.folder(folder).path) if folder else str(self._data.path)
+        self._days = {path: days for path, days in self._days.items() if not path.startswith(f"{prefix}/")}
+        if folder == OWN_FOLDER:
+            self._catalog = None  # Everything goes.
+        elif self._catalog is not None:
+            self._catalog.forget_folder(folder)
+
+    async def run(self) -> None:
+        """Care for the footage until cancelled."""
+        await asyncio.to_thread(self._book.load)
+        while True:
+            await self.round()
+            await asyncio.sleep(ROUND_S)
+
+    async def rebuild(self) -> None:
+        """Build the index from the files. When that fails there is none, and nothing is removed."""
+        async with self._building:
+            began = time.monotonic()
+            before = self._catalog
+            self._news = []
+            try:
+                catalog = await beside(lambda: Catalog.build(self._data), "index")
+            except OSError as error:
+                log.warning("the footage cannot be listed, so none is removed", error=error.strerror)
+                self._catalog, self._news = None, None
+                self._build_at = time.monotonic() + PAUSE_AFTER_TROUBLE_S
+                return
+            told, self._news = self._news, None
+            self._catalog = catalog
+            for path, size in told:
+                self._tell(path, size)
+            took = time.monotonic() - began
+            self._build_at = time.monotonic() + max(LOOK_AGAIN_S, took * LOOK_AGAIN_SHARE)
+        log.debug("index built", files=catalog.files, bytes=catalog.bytes, seconds=round(took, 2))
+        if before is not None and self._catalog is not None:
+            self._compare(before, catalog)
+
+    async def round(self) -> None:
+        """Look once, and remove once what has to go."""
+        places = [root.path / place for root in self._roots() for place in ("recordings", "snapshots")]
+        days = self._days
+        seen, lost = await beside(lambda: look(places, days), "look at footage")
+        if days is self._days:
+            self._days = seen
+        if lost:
+            log.error("folders of footage are gone", folders=lost[:5], count=len(lost))
+        if lost or time.monotonic() >= self._build_at:
+            await self.rebuild()
+        self._rate.note(time.monotonic(), sum(camera.bytes_written for camera in self._cameras()))
+        room = await self._room()
+        if room is not None:
+            await self._make_room(room)
+
+    def _roots(self) -> list[FootageRoot]:
+        return [self._data, *(self._data.failover(failover) for failover in self._data.failovers())]
+
+    async def _room(self) -> Room | None:
+        try:
+            sizes = await beside(lambda: os.statvfs(self._data.path), "room")
+        except OSError:
+            return None  # Told by the storage watch.
+        return Room(sizes.f_blocks * sizes.f_frsize, sizes.f_bavail * sizes.f_frsize)
+
+    async def _make_room(self, room: Room) -> None:
+        care = self._care()
+        wall_ms, monotonic_s = self._clock.wall_ms(), self._clock.monotonic()
+        trusted = self._wall_clock.trusted(wall_ms, monotonic_s)
+        catalog = self._catalog
+        if catalog is not None and time.monotonic() >= self._rests_until:
+            if care.own is not None:
+                shelf = catalog.shelf(OWN_FOLDER)
+                own = doomed(
+                    shelf.files,
+                    care.own,
+                    room,
+                    held_bytes=shelf.bytes,
+                    now_ms=wall_ms if trusted else None,
+                    not_home=care.not_home,
+                )
+                room = await self._remove(OWN_FOLDER, own, room)
+            if care.away is not None and care.when_full == "oldest-first":
+                shelf = catalog.shelf(folder_of(care.away))
+                away = doomed(shelf.files, care.away_rules, room, held_bytes=shelf.bytes, now_ms=None)
+                if away:
+                    await self._name(care.away, away)
+                    room = await self._remove(folder_of(care.away), away, room)
+        self._forecast(care, room)
+
+    async def _name(self, failover: str, away: Sequence[Doomed]) -> None:
+        cause = "the failover server's disk was full"
+        await beside(lambda: self._book.name(failover, [each.held for each in away], cause), "gaps")
+
+    async def _remove(self, folder: str, files: Sequence[Doomed], room: Room) -> Room:
+        if not files:
+            return room
+        root = self._data.folder(folder)
+        now_ms = self._clock.wall_ms()
+        paths = [each.held.path for each in files]
+        gone, trouble = await beside(lambda: remove_files(root, paths, now_ms), "retention")
+        sizes = {each.held.path: each.held.size for each in files}
+        for path in gone:
+            self._tell(f"{folder}/{path}" if folder else path, None)
+        # Folders that went with them are no loss.
+        known = {str(root.path / path).rsplit("/", 1)[0] for path in gone}
+        self._days = {
+            camera: (inode, changed, frozenset(day for day in days if f"{camera}/{day}" not in known))
+            for camera, (inode, changed, days) in self._days.items()
+        }
+        if gone:
+            log.info("footage removed", folder=folder, files=len(gone), reason=files[0].reason)
+        if trouble:
+            self._rests_until = time.monotonic() + PAUSE_AFTER_TROUBLE_S
+            log.warning("footage cannot be removed", reason=trouble)
+        return Room(room.total, room.free + sum(sizes[path] for path in gone))
+
+    def _forecast(self, care: Care, room: Room) -> None:
+        stopped = must_stop(care, room, stopped=self.stopped)
+        self.hours_left = None
+        if care.away is not None:
+            least = minimum_free(care.away_rules, room.total)
+            self.hours_left = hours_left(room.free, least, self._rate.bytes_per_second)
+        if stopped is not self.stopped:
+            self.stopped = stopped
+            log.warning("recording stops: the disk is full" if stopped else "there is room to record again")
+            self._changed()
+
+    def _tell(self, path: str, size: int | None) -> None:
+        """Note a file (or, without a size, that it is gone) in the index, and in the one being built."""
+        if self._news is not None:
+            self._news.append((path, size))
+        if self._catalog is None:
+            return
+        try:
+            if size is None:
+                self._catalog.forget(path)
+            else:
+                self._catalog.note(path, size)
+        except InvalidFootageName as error:
+            log.warning("a file has a name that is none of ours", reason=error.message)
+
+    def _compare(self, before: Catalog, now: Catalog) -> None:
+        """Notice what is gone. What this machine removed itself had been struck out before."""
+        gone = before.entries().keys() - now.entries().keys()
+        if gone:
+            cameras = sorted({path.split("/")[-3] for path in gone})
+            shown = ", ".join(cameras[:3]) + (", ..." if len(cameras) > 3 else "")
+            log.error("footage is gone", files=len(gone), cameras=cameras[:20])
+            self._lost(f"{len(gone)} files of {shown} are gone that this server did not remove")

@@ -1,0 +1,80 @@
+"""Footage that was let go before it came home: named on disk before it is removed (promise P15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import structlog
+from understudy_contracts.machine import FootageGap
+from understudy_footage import Held
+
+from understudy_recording_server.private_files import PRIVATE_FOLDER, write_private
+
+FILE = "gaps.json"
+MOST_KEPT = 2000
+"""The newest ones; a gap is one camera of one failover, so that these are years."""
+
+log = structlog.get_logger()
+
+
+def widened(gaps: Iterable[FootageGap], failover: str, files: Iterable[Held], cause: str) -> list[FootageGap]:
+    """The gaps when these files of a failover go as well: one gap for each camera and cause. Pure.
+
+    What lies within a named gap is counted already: naming may be repeated after a crash.
+    """
+    by_key = {(gap.failover, gap.camera, gap.cause): gap for gap in gaps}
+    for held in sorted(files):
+        key = (failover, held.camera, cause)
+        gap = by_key.get(key)
+        if gap is None:
+            by_key[key] = FootageGap(failover, held.camera, held.start_ms, held.end_ms, 1, held.size, cause)
+        elif not (gap.start <= held.start_ms and held.end_ms <= gap.end):
+            by_key[key] = msgspec.structs.replace(
+                gap,
+                start=min(gap.start, held.start_ms),
+                end=max(gap.end, held.end_ms),
+                files=gap.files + 1,
+                bytes=gap.bytes + held.size,
+            )
+    return list(by_key.values())[-MOST_KEPT:]
+
+
+class GapBook:
+    """The gaps that this machine has made. They outlive the failover's folder: what is missing stays so."""
+
+    def __init__(self, settings_folder: Path) -> None:
+        self._path = settings_folder / FILE
+        self.gaps: list[FootageGap] = []
+
+    def load(self) -> None:
+        """Read what there is; a damaged file is logged and passed by."""
+        try:
+            self.gaps = msgspec.json.decode(self._path.read_bytes(), type=list[FootageGap])
+        except FileNotFoundError:
+            self.gaps = []
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            log.error("the list of gaps cannot be read", error=type(error).__name__)
+            self.gaps = []
+
+    def name(self, failover: str, files: Iterable[Held], cause: str) -> None:
+        """Name these files as gone, before they are removed. For a thread.
+
+        A disk too full for this list gets room only by removing them: then the log alone names them, and the
+        list is written with the next ones.
+        """
+        gaps = widened(self.gaps, failover, files, cause)
+        if gaps == self.gaps:
+            return
+        self.gaps = gaps
+        log.warning("footage is let go before it came home", failover=failover, cause=cause)
+        try:
+            self._path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+            write_private(self._path, msgspec.json.encode(gaps))
+        except OSError as error:
+            log.error(
+                "the gap cannot be saved",
+                error=error.strerror,
+                gaps=[msgspec.to_builtins(gap) for gap in gaps if gap.failover == failover],
+            )
