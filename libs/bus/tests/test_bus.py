@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import msgspec
+import nats
 import pytest
 from understudy_bus.connection import connect_bus
 from understudy_bus.events import follow_events, publish_event
@@ -113,6 +114,46 @@ async def test_a_machine_can_speak_only_for_itself(host):
             await machine.say(host.subjects.heartbeat(address), beat)
         # The server keeps order, so the first one that is heard is the first one that was allowed.
         assert await asyncio.wait_for(heard.get(), 5) == host.subjects.heartbeat(CAM_HOUSE)
+
+
+async def test_an_observer_hears_no_answers_to_others_and_takes_nothing_from_them(host):
+    """Answers hold camera passwords and signed grants; a service whose consumer is gone misses events."""
+    async with host.bus(Service.LICENSE_BROKER) as broker, host.bus(Service.API_GATEWAY) as gateway:
+        denied: asyncio.Queue[str] = asyncio.Queue()
+        heard: asyncio.Queue[str] = asyncio.Queue()
+
+        async def refused(error: Exception) -> None:
+            denied.put_nowait(str(error))
+
+        async def note(message) -> None:
+            heard.put_nowait(message.subject)
+
+        settings = host.observer_settings()
+        observer = await nats.connect(
+            settings.nats_url, user_credentials=settings.nats_credentials, error_cb=refused
+        )
+        for subject in ("_INBOX.api-gateway.>", f"{host.subjects.prefix}.host.>"):
+            await observer.subscribe(subject, cb=note)
+            assert "permissions violation" in (await asyncio.wait_for(denied.get(), 5)).lower(), subject
+        for call in ("DELETE", "MSG.NEXT", "DURABLE.CREATE", "CREATE"):
+            await observer.publish(f"$JS.API.CONSUMER.{call}.{host.subjects.events_stream}.x", b"{}")
+            assert "permissions violation" in (await asyncio.wait_for(denied.get(), 5)).lower(), call
+        await observer.subscribe("_INBOX.>", cb=note)
+        await observer.flush()
+
+        async def read(_: ReadLicenses) -> Licenses:
+            return Licenses([])
+
+        handlers = VerbHandlers(Service.LICENSE_BROKER)
+        handlers.add(READ_LICENSES, read)
+        async with serve_verbs(broker, handlers):
+            await gateway.ask(READ_LICENSES, ReadLicenses())
+            # With an inbox as the NATS CLI has it, an answer to the observer itself arrives.
+            await observer.publish("$SRV.PING", reply="_INBOX.mine.1")
+            assert await asyncio.wait_for(heard.get(), 5) == "_INBOX.mine.1"
+        assert heard.empty()
+        assert denied.empty()
+        await observer.close()
 
 
 async def test_events_arrive_once_in_order_also_after_a_restart_of_the_follower(host):

@@ -95,7 +95,7 @@ class AccountSigner:
         """A credential for the holder of the seed behind `public_key`."""
         claims = {
             "pub": {"allow": permissions.publish},
-            "sub": {"allow": permissions.subscribe},
+            "sub": {"allow": permissions.subscribe, "deny": permissions.hidden},
             "resp": {"max": 1, "ttl": 300_000_000_000},
             "type": "user",
             "version": 2,

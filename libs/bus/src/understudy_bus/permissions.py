@@ -12,10 +12,15 @@ OBSERVER = "observer"
 
 @dataclass(frozen=True)
 class Permissions:
-    """Subjects that a user may publish to and subscribe to; answering a request is always allowed."""
+    """Subjects that a user may publish to and subscribe to; answering a request is always allowed.
+
+    Of what it subscribes to, it never hears what is `hidden` (an allowed `_INBOX.*` would not do: the server
+    takes a subscription to `_INBOX.>` for part of it).
+    """
 
     publish: list[str] = field(default_factory=list)
     subscribe: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
 
 # Which kinds of events a service writes, which machine commands it gives, which services it asks.
@@ -106,19 +111,23 @@ def observer_permissions(subjects: Subjects) -> Permissions:
     """
     prefix = subjects.prefix
     return Permissions(
-        publish=["$SRV.>", *_jetstream(subjects, write=False)],
+        publish=["$SRV.>", *_jetstream(subjects, reads_only=True)],
         subscribe=[
             f"{prefix}.evt.>",
             f"{prefix}.site.*.machine.*.heartbeat",
             f"{prefix}.site.*.machine.*.report.*",
             f"{prefix}.dead-letter.>",
             f"{inbox_of(OBSERVER)}.>",
+            # Where the NATS CLI awaits answers; those to services hold passwords and signed grants.
             "_INBOX.>",
         ],
+        hidden=[f"{inbox_of(service)}.>" for service in Service],
     )
 
 
-def _jetstream(subjects: Subjects, *, write: bool = True) -> list[str]:
+def _jetstream(subjects: Subjects, *, reads_only: bool = False) -> list[str]:
+    """The API of the stream of events. With `reads_only` no consumer can be made, taken from or deleted:
+    those there belong to services, which would miss events."""
     stream = subjects.events_stream
     reading = [
         "$JS.API.INFO",
@@ -128,11 +137,19 @@ def _jetstream(subjects: Subjects, *, write: bool = True) -> list[str]:
         f"$JS.API.STREAM.MSG.GET.{stream}",
         f"$JS.API.DIRECT.GET.{stream}",
         f"$JS.API.DIRECT.GET.{stream}.>",
+        f"$JS.API.CONSUMER.NAMES.{stream}",
+        f"$JS.API.CONSUMER.LIST.{stream}",
+        f"$JS.API.CONSUMER.INFO.{stream}.*",
+    ]
+    if reads_only:
+        return reading
+    return [
+        *reading,
         f"$JS.API.CONSUMER.*.{stream}",
         f"$JS.API.CONSUMER.*.{stream}.>",
         f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.>",
         f"$JS.API.CONSUMER.MSG.NEXT.{stream}.>",
         f"$JS.ACK.{stream}.>",
         "$JS.FC.>",
+        f"$JS.API.STREAM.CREATE.{stream}",
     ]
-    return [*reading, f"$JS.API.STREAM.CREATE.{stream}"] if write else reading
