@@ -12,6 +12,7 @@ from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
 
+from understudy_recording_server.recorder.assembly import Assembly
 from understudy_recording_server.recorder.fan_out import FanOut
 from understudy_recording_server.recorder.finishing import Finisher
 from understudy_recording_server.recorder.frames import Frame, Streams
@@ -35,7 +36,6 @@ from understudy_recording_server.recorder.source import (
     SourceProblem,
     open_source,
 )
-from understudy_recording_server.recorder.timestamps import Timeline
 from understudy_recording_server.recorder.writer import Writer
 
 FIRST_PAUSE_S = 0.2
@@ -102,6 +102,8 @@ class Camera:
         self._bytes_written = 0
         self._frames = 0
         self._reconnects = 0
+        self._skew_ms: int | None = None
+        self._assembly: Assembly | None = None
         self._probe_bytes = SHORT_PROBE_BYTES
         self._turn = 0
         self._threads: list[Thread] = []
@@ -179,6 +181,7 @@ class Camera:
             frames_written=self._frames,
             reconnects=self._reconnects,
             last_error=self._last_error,
+            clock_skew_ms=self._skew_ms,
         )
 
     @property
@@ -219,38 +222,39 @@ class Camera:
         try:
             self._read(source, turn)
         finally:
+            # Before the streams that the sinks were given are closed.
+            with self._lock:
+                if not self._is_over(turn):
+                    self._end_sinks()
             source.close()
 
     def _read(self, source: Source, turn: int) -> None:
-        timeline = Timeline(source.tick_s)
-        first = True
         for packet in source.packets():
             arrival_s, arrival_ms = self._clock.monotonic(), self._clock.wall_ms()
             with self._lock:
                 if self._is_over(turn):
                     return
-                self._quiet_after = arrival_s + SOCKET_TIMEOUT_S
-                if first:
-                    first = False
+                if self._assembly is None:
+                    self._assembly = Assembly(source.streams)
                     self._connected_at = arrival_ms
                     self._begin_sinks(source.streams)
                 self._bytes_received += packet.size
-                placed = timeline.place(packet.dts, packet.pts, arrival_s)
-                frame = Frame(
-                    packet,
-                    is_video=True,
-                    is_key=packet.is_keyframe,
-                    dts=placed.dts,
-                    pts=placed.pts,
-                    arrival_s=arrival_s,
-                    arrival_ms=arrival_ms,
-                    jumped=placed.jumped,
-                )
-                if self._recording is None:
-                    self._watch(frame)
-                else:
-                    self._recording.take(frame)
-                self._fan_out.hand(frame)
+                self._hand(self._assembly.take(packet, arrival_s, arrival_ms))
+
+    def _hand(self, frames: list[Frame | Streams]) -> None:
+        for frame in frames:
+            if isinstance(frame, Streams):
+                self._begin_sinks(frame)
+                continue
+            if frame.is_video:
+                self._quiet_after = frame.arrival_s + SOCKET_TIMEOUT_S
+                if frame.captured_ms is not None:
+                    self._skew_ms = frame.captured_ms - frame.arrival_ms
+            if self._recording is not None:
+                self._recording.take(frame)
+            elif frame.is_video:
+                self._watch(frame)
+            self._fan_out.hand(frame)
 
     def _begin_sinks(self, streams: Streams) -> None:
         if self._recording is not None:
@@ -258,6 +262,9 @@ class Camera:
         self._fan_out.begin(streams)
 
     def _end_sinks(self) -> None:
+        assembly, self._assembly = self._assembly, None
+        if assembly is not None:
+            self._hand(assembly.rest())
         if self._recording is not None:
             self._recording.ended()
         self._fan_out.end()

@@ -5,22 +5,52 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.packet import Packet
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 
 @dataclass(frozen=True, slots=True)
-class Streams:
-    """The streams of a connection, as templates for `add_stream_from_template(..., opaque=True)`.
+class Parameters:
+    """Video parameters that came within the stream and are newer than those of its description."""
 
-    They are valid until the sink's `ended` or its next `began` returns, and no longer.
-    """
+    extradata: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of a connection. They are valid until the sink's `ended` or its next `began` returns, and
+    no longer: the connection that they belong to is closed then."""
 
     video: VideoStream
     audio: AudioStream | None
+    """AAC, or None."""
     video_tick_s: float
     """The length of a tick of the video frames' times, in seconds."""
     audio_tick_s: float
+    parameters: Parameters | None = None
+
+    def add_video(self, container: OutputContainer) -> VideoStream:
+        """A stream of `container` for this video, copied as it is."""
+        # `opaque` copies the camera's parameters as they are, so that no encoder is looked for.
+        stream = container.add_stream_from_template(self.video, opaque=True)
+        context = stream.codec_context
+        if self.parameters is not None:
+            context.extradata = self.parameters.extradata
+            context.width, context.height = self.parameters.width, self.parameters.height
+        if context.name == "hevc":
+            # The muxer's own choice, hev1, is refused by QuickTime and Safari.
+            context.codec_tag = "hvc1"
+        return stream
+
+    def add_audio(self, container: OutputContainer) -> AudioStream | None:
+        """A stream of `container` for the audio, if there is some."""
+        if self.audio is None:
+            return None
+        return container.add_stream_from_template(self.audio, opaque=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +62,7 @@ class Frame:
     it to a muxer of its own, and reads times from here only. The packet may be kept; its bytes do not change.
     """
 
-    packet: Packet[VideoStream] | Packet[AudioStream]
+    packet: Packet[Stream]
     is_video: bool
     is_key: bool
     """A video frame that decodes by itself. Audio frames all do and are not marked."""
@@ -44,3 +74,5 @@ class Frame:
     """UTC time of arrival."""
     jumped: bool = False
     """The camera's clock jumped here: a new file should begin at the next key frame."""
+    captured_ms: int | None = None
+    """UTC time of capture by the camera's own clock, where a key frame's is known (RTCP)."""

@@ -152,7 +152,11 @@ class CameraStopped(msgspec.Struct, frozen=True, tag_field="kind", tag="stopped"
 
 
 class CameraStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Counts are since the camera was started. `bitrate_bps` and `fps` are those of the last second."""
+    """Counts are since the camera was started. `bitrate_bps` and `fps` are those of the last second.
+
+    `clock_skew_ms` is the camera's time of a frame less ours of its arrival: its clock is ahead when it is
+    positive, while a little behind is the way here. None until the camera has told the time (RTCP).
+    """
 
     folder: str
     camera: str
@@ -168,6 +172,7 @@ class CameraStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     fps: float = 0.0
     reconnects: int = 0
     last_error: str = ""
+    clock_skew_ms: int | None = None
 
 
 class Status(msgspec.Struct, frozen=True, tag_field="kind", tag="status"):

@@ -44,7 +44,7 @@ class Recording:
             writer.end()
             self._on_disk_error(f"cannot write: {error.strerror or type(error).__name__}")
             return
-        if written:
+        if written and frame.is_video:
             self._on_written(frame, writer)
 
     def ended(self) -> None:

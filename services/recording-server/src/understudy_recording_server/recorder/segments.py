@@ -14,6 +14,15 @@ from understudy_recording_server.recorder.frames import Frame, Streams
 
 MOVFLAGS = "frag_every_frame+empty_moov+default_base_moof"
 """`frag_keyframe` would hold a whole group of pictures in memory before it writes (facts.md)."""
+MUXER = {"movflags": MOVFLAGS, "flush_packets": "1"}
+MUXER_WITH_SOUND = {
+    "movflags": "empty_moov+default_base_moof",
+    "flush_packets": "1",
+    # Not every frame: with two tracks the muxer (FFmpeg 8.1) misplaces every other audio frame.
+    "frag_duration": "200000",
+    # Sound that is announced and does not come must not hold the picture back (it would: 10 s).
+    "max_interleave_delta": "500000",
+}
 
 _BUFFER_BYTES = 1 << 18
 """A fragment up to this size is a single write()."""
@@ -96,6 +105,7 @@ class Segment:
         self.first_dts = first_dts
         self._tick_s = tick_s = streams.video_tick_s
         self._end_dts = first_dts
+        self._first_audio_dts = round(first_dts * tick_s / streams.audio_tick_s) if streams.audio else 0
         self._nominal = round(0.04 / tick_s)
         self._last_dts: int | None = None
         self._first_frame_end: int | None = None
@@ -104,11 +114,11 @@ class Segment:
                 self._file,
                 "w",
                 format="mp4",
-                options={"movflags": MOVFLAGS, "flush_packets": "1"},
+                options=MUXER if streams.audio is None else MUXER_WITH_SOUND,
                 buffer_size=_BUFFER_BYTES,
             )
-            # `opaque` copies the camera's parameters as they are, so that no encoder is looked for.
-            self._stream = self._container.add_stream_from_template(streams.video, opaque=True)
+            self._stream = streams.add_video(self._container)
+            self._audio = streams.add_audio(self._container)
             self._container.start_encoding()
         except BaseException:
             self._file.close()
@@ -140,6 +150,9 @@ class Segment:
             OSError: the disk said no. The file is torn: close it.
         """
         packet, dts = frame.packet, frame.dts
+        if not frame.is_video:
+            self._write_audio(frame)
+            return
         if frame.is_key:
             self._file.check()
         if self._first_frame_end is None:
@@ -151,6 +164,19 @@ class Segment:
         self._end_dts = dts + duration
         packet.dts, packet.pts, packet.duration = dts - self.first_dts, frame.pts - self.first_dts, duration
         packet.stream = self._stream
+        self._container.mux_one(packet)
+
+    def is_before(self, frame: Frame) -> bool:
+        """Whether an audio frame is of a time before this file's first picture."""
+        return frame.dts < self._first_audio_dts
+
+    def _write_audio(self, frame: Frame) -> None:
+        dts = frame.dts - self._first_audio_dts
+        if self._audio is None or dts < 0:
+            return
+        packet = frame.packet
+        packet.dts = packet.pts = dts
+        packet.stream = self._audio
         self._container.mux_one(packet)
 
     def media_s(self, dts: int) -> float:

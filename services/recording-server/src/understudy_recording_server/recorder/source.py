@@ -1,4 +1,4 @@
-"""One connection to one camera: RTSP by PyAV, video only, packets as they come."""
+"""One connection to one camera: RTSP by PyAV, packets as they come."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 import av
 import av.error
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Stream
 from av.video.stream import VideoStream
 from understudy_contracts.model import CameraState
 
@@ -24,14 +26,20 @@ from understudy_recording_server.recorder.addresses import (
 from understudy_recording_server.recorder.frames import Streams
 from understudy_recording_server.recorder.protocol import CameraSpec
 
-SOCKET_TIMEOUT_S = 5.0
+SOCKET_TIMEOUT_S = 4.0
+"""A stall is to be known within 5 s, and `Camera.check` comes once a second."""
 SHORT_PROBE_BYTES = 32_768
 """Enough where the session description has the parameter sets; 32 leaves width unknown (facts.md)."""
 LONG_PROBE_BYTES = 5_000_000
 """For cameras that send the parameter sets only in the stream: a whole group of pictures must fit."""
 
 STALLED = f"stalled: no frame for {SOCKET_TIMEOUT_S:.0f} s"
-_PROTOCOLS = "rtsp,rtsps,rtp,srtp,tcp,tls,udp"
+_PROTOCOLS = "rtp,srtp,tcp,tls,udp"
+"""Not `rtsp`: FFmpeg (from 7.1.4 and 8.0.2 on) looks here for the address of a redirect, and follows none
+then. The first address needs no entry, because the format is given."""
+_RECORDED = frozenset({"h264", "hevc", "mpeg4"})
+_AUDIO = "aac"
+"""What MP4 carries and every player reads. G.711 and others are left out: nothing is transcoded."""
 
 
 class SourceProblem(Exception):
@@ -50,29 +58,27 @@ class ParametersMissing(SourceProblem):
 class Source:
     """An open stream. Close it in the thread that reads it."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, address: CameraAddress) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        video: VideoStream,
+        audio: AudioStream | None,
+        address: CameraAddress,
+    ) -> None:
         self._container = container
         self._address = address
-        self.stream = stream
+        self.streams = Streams(video, audio, _tick_s(video), _tick_s(audio) if audio else 0.0)
 
-    @property
-    def tick_s(self) -> float:
-        """The length of a tick of the packets' times, in seconds."""
-        return float(self.stream.time_base) if self.stream.time_base else 1 / 90_000
-
-    @property
-    def streams(self) -> Streams:
-        return Streams(self.stream, None, self.tick_s, 0.0)
-
-    def packets(self) -> Iterator[Packet[VideoStream]]:
+    def packets(self) -> Iterator[Packet[Stream]]:
         """Packets in the order of arrival.
 
         Raises:
-            SourceProblem: the stream ended, failed, or nothing came for five seconds.
+            SourceProblem: the stream ended, failed, or nothing came for `SOCKET_TIMEOUT_S`.
         """
         last = time.monotonic()
         try:
-            for packet in self._container.demux(self.stream):
+            wanted = [stream for stream in (self.streams.video, self.streams.audio) if stream is not None]
+            for packet in self._container.demux(wanted):
                 silent_s, last = time.monotonic() - last, time.monotonic()
                 if packet.size:
                     yield packet
@@ -103,7 +109,7 @@ def open_source(spec: CameraSpec, *, probe_bytes: int = SHORT_PROBE_BYTES) -> So
         raise SourceProblem(error.message, CameraState.REFUSED) from None
     options = {
         "rtsp_transport": spec.transport,
-        "allowed_media_types": "video",
+        "allowed_media_types": "video" if spec.audio == "off" else "video+audio",
         "protocol_whitelist": _PROTOCOLS,
         # Not `fflags nobuffer`: it throws the first group of pictures away (facts.md).
         # 0 would mean FFmpeg's own 5 s, so that only `probesize` ended it: 1.3 s at 200 kbit/s.
@@ -120,16 +126,36 @@ def open_source(spec: CameraSpec, *, probe_bytes: int = SHORT_PROBE_BYTES) -> So
         if time.monotonic() - began >= SOCKET_TIMEOUT_S:
             # Interrupted in the middle of a request, the demuxer may call the answer invalid.
             raise SourceProblem(_SILENT.format(shown=address.shown)) from None
+        if isinstance(error, av.error.ArgumentError):
+            raise SourceProblem(_ELSEWHERE.format(shown=address.shown), CameraState.REFUSED) from None
         # `from None` and no `str(error)`: PyAV's errors carry the URL with the password.
         raise _problem(error, address) from None
-    stream = next(iter(container.streams.video), None)
-    if stream is None:
+    try:
+        video = _recordable(container)
+    except SourceProblem:
         container.close()
+        raise
+    audio = None
+    for stream in container.streams.audio:
+        if audio is None and stream.codec_context is not None and stream.codec_context.name == _AUDIO:
+            audio = stream
+    return Source(container, video, audio, address)
+
+
+def _recordable(container: InputContainer) -> VideoStream:
+    video = next(iter(container.streams.video), None)
+    if video is None or video.codec_context is None:
         raise SourceProblem("the camera sends no video", CameraState.REFUSED)
-    if not stream.codec_context.extradata or not stream.codec_context.width:
-        container.close()
+    codec = video.codec_context
+    if codec.name not in _RECORDED:
+        raise SourceProblem(f"the camera sends {codec.name}: set it to H.264 or H.265", CameraState.REFUSED)
+    if not codec.extradata or not codec.width:
         raise ParametersMissing("the camera has not sent its video parameters yet")
-    return Source(container, stream, address)
+    return video
+
+
+def _tick_s(stream: VideoStream | AudioStream) -> float:
+    return float(stream.time_base) if stream.time_base else 1 / 90_000
 
 
 def _resolve(address: CameraAddress) -> list[str]:
@@ -141,6 +167,7 @@ def _resolve(address: CameraAddress) -> list[str]:
 
 
 _SILENT = f"no answer from {{shown}} within {SOCKET_TIMEOUT_S:.0f} s"
+_ELSEWHERE = "{shown} sends us to another address, or its answer is invalid: no other address is followed"
 _REFUSALS: list[tuple[type[Exception], str]] = [
     (av.error.HTTPUnauthorizedError, "the camera refused the user name or password"),
     (av.error.HTTPForbiddenError, "the camera forbids this user to see the stream"),

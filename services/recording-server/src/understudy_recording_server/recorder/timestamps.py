@@ -17,6 +17,11 @@ STANDSTILL_S = 2.0
 LONGEST_REORDER_S = 10.0
 """A presentation time further than this from its decoding time is nonsense."""
 
+LARGEST_DELAY_S = 2.0
+"""Audio and video of one camera further apart than this have nothing to do with each other's clocks."""
+LONGEST_WAY_MS = 500
+"""A frame that was taken longer ago than this, by the camera's clock, shows that its clock is wrong."""
+
 SLEW = 8
 """At each cut an eighth of the difference between media time and arrival is taken over."""
 REANCHOR_MS = 2000
@@ -38,18 +43,32 @@ class Timeline:
     `tick_s` is the length of a tick in seconds (1/90000 for most video).
     """
 
-    def __init__(self, tick_s: float) -> None:
+    def __init__(self, tick_s: float, start: int = 0) -> None:
+        """`start`: where the first frame is to be placed."""
         self._per_second = 1.0 / tick_s
         self._last_in: int | None = None
-        self._last_out = -1
+        self._last_out = start - 1
         self._offset = 0
         self._arrival = 0.0
         self._grew_at = 0.0
+        self._begun = False
+        self._began_s = 0.0
+        self._start = start
+
+    @property
+    def began_s(self) -> float:
+        """The arrival of the first frame."""
+        return self._began_s
+
+    @property
+    def zero_s(self) -> float | None:
+        """What the camera's clock shows at our 0, in seconds; None as long as it has shown nothing."""
+        return None if self._last_in is None else -self._offset / self._per_second
 
     def place(self, dts: int | None, pts: int | None, arrival_s: float) -> Placed:
         """Place the next frame, in the order of arrival. `arrival_s` is monotonic."""
         source = dts if dts is not None else pts
-        if self._last_out < 0:
+        if not self._begun:
             return self._first(source, pts, arrival_s)
         passed = max(0.0, arrival_s - self._arrival)
         self._arrival = arrival_s
@@ -74,11 +93,12 @@ class Timeline:
         return Placed(out, self._presented(out, source, pts), jumped=False)
 
     def _first(self, source: int | None, pts: int | None, arrival_s: float) -> Placed:
+        self._begun = True
         self._last_in = source
-        self._offset = -source if source is not None else 0
-        self._last_out = 0
-        self._arrival = self._grew_at = arrival_s
-        return Placed(0, self._presented(0, source, pts), jumped=False)
+        self._offset = self._start - source if source is not None else 0
+        self._last_out = self._start
+        self._arrival = self._grew_at = self._began_s = arrival_s
+        return Placed(self._start, self._presented(self._start, source, pts), jumped=False)
 
     def _after(self, passed: float, source: int | None, pts: int | None, arrival_s: float) -> Placed:
         self._last_out += max(1, self._ticks(passed))
@@ -101,6 +121,41 @@ class Timeline:
 
     def _ticks(self, seconds: float) -> int:
         return round(seconds * self._per_second)
+
+
+class AudioTimeline:
+    """Places audio on the time of its connection's video: 0 is the first video frame.
+
+    Both clocks are the same as far as the camera tells (FFmpeg aligns them by RTCP); where they are further
+    apart than any camera's delay, arrival decides.
+    """
+
+    def __init__(self, tick_s: float, video: Timeline) -> None:
+        self._tick_s = tick_s
+        self._video = video
+        self._own: Timeline | None = None
+
+    def place(self, dts: int | None, arrival_s: float) -> int | None:
+        """The time of the next audio frame in its own ticks; None for one from before the first video."""
+        if self._own is None:
+            zero_s, arrived_s = self._video.zero_s, arrival_s - self._video.began_s
+            if zero_s is None:
+                return None
+            start_s = arrived_s if dts is None else dts * self._tick_s - zero_s
+            if abs(start_s - arrived_s) > LARGEST_DELAY_S:
+                start_s = arrived_s
+            if start_s < 0:
+                return None
+            self._own = Timeline(self._tick_s, round(start_s / self._tick_s))
+        return self._own.place(dts, dts, arrival_s).dts
+
+
+def taken_ms(arrival_ms: int, captured_ms: int | None) -> int:
+    """The best guess of when a frame was taken, in UTC milliseconds: the camera's word where its clock agrees
+    with ours but for what the way here takes, else the arrival."""
+    if captured_ms is not None and 0 <= arrival_ms - captured_ms <= LONGEST_WAY_MS:
+        return captured_ms
+    return arrival_ms
 
 
 class FileClock:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from understudy_footage import FootageRoot
 
 from understudy_recording_server.recorder.frames import Frame, Streams
 from understudy_recording_server.recorder.segments import Segment, WrittenPart
-from understudy_recording_server.recorder.timestamps import FileClock
+from understudy_recording_server.recorder.timestamps import FileClock, taken_ms
 
 Finish = Callable[[WrittenPart, int], Future[None]]
+
+LATE_AUDIO_S = 1.0
+"""A file with sound is kept open for so long after its last frame: the sound may come later."""
+
+
+@dataclass(frozen=True)
+class _Closing:
+    segment: Segment
+    duration_ms: int | None
+    until_s: float
 
 
 class Writer:
@@ -24,6 +35,7 @@ class Writer:
         self._camera = camera
         self._finish = finish
         self._segment: Segment | None = None
+        self._closing: _Closing | None = None
         self._clock = FileClock()
         self._cut_next = False
         self._pending: set[Future[None]] = set()
@@ -40,7 +52,8 @@ class Writer:
     @property
     def bytes_written(self) -> int:
         """Bytes that the kernel has taken, all files together."""
-        return self._bytes_before + (self._segment.size if self._segment else 0)
+        closing = self._closing.segment.size if self._closing else 0
+        return self._bytes_before + closing + (self._segment.size if self._segment else 0)
 
     def connected(self) -> None:
         """A new connection begins, with a timeline of its own."""
@@ -57,6 +70,10 @@ class Writer:
         Raises:
             OSError: the disk said no. The file is torn: `end` it; the next key frame may begin another.
         """
+        if not frame.is_video:
+            return self._write_audio(frame)
+        if self._closing is not None and frame.arrival_s > self._closing.until_s:
+            self._close_last()
         self._cut_next |= frame.jumped
         if frame.is_key and (self._segment is None or self._is_due(self._segment, frame.dts)):
             self._begin(frame, streams)
@@ -65,10 +82,23 @@ class Writer:
         self._segment.write(frame)
         return True
 
+    def _write_audio(self, frame: Frame) -> bool:
+        if self._segment is None:
+            return False
+        if self._segment.is_before(frame):
+            if self._closing is not None:
+                self._closing.segment.write(frame)
+            return self._closing is not None
+        self._close_last()
+        self._segment.write(frame)
+        return True
+
     def end(self) -> None:
         """Close the file being written, if there is one, and have it finished."""
+        self._close_last()
         if self._segment is not None:
             self._close(self._segment, None)
+            self._segment = None
 
     @property
     def pending(self) -> set[Future[None]]:
@@ -80,16 +110,27 @@ class Writer:
         return self._cut_next or segment.media_s(dts) >= self.segment_s * self._first_share
 
     def _begin(self, frame: Frame, streams: Streams) -> None:
-        start_ms, continuous = self._clock.start_ms(frame.dts * streams.video_tick_s, frame.arrival_ms)
+        start_ms, continuous = self._clock.start_ms(
+            frame.dts * streams.video_tick_s, taken_ms(frame.arrival_ms, frame.captured_ms)
+        )
+        self._close_last()
         if self._segment is not None:
             # Files that follow each other without a lost frame also do so by their names.
-            self._close(self._segment, start_ms - self._segment.start_ms if continuous else None)
+            duration_ms = start_ms - self._segment.start_ms if continuous else None
+            self._closing = _Closing(self._segment, duration_ms, frame.arrival_s + LATE_AUDIO_S)
+            self._segment = None
+            if streams.audio is None:
+                self._close_last()
             self._first_share = 1.0
         self._cut_next = False
         self._segment = Segment(self._root, self._camera, start_ms, streams, frame.dts)
 
+    def _close_last(self) -> None:
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            self._close(closing.segment, closing.duration_ms)
+
     def _close(self, segment: Segment, duration_ms: int | None) -> None:
-        self._segment = None
         written = segment.close()
         self._bytes_before += written.size
         self._pending = self.pending

@@ -1,0 +1,124 @@
+"""From a connection's packets to frames for its sinks: joined, placed in time, with changes noticed."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+import av
+import av.error
+from av.packet import Packet
+from av.stream import Stream
+
+from understudy_recording_server.recorder.bitstream import SYNTAXES, annex_b, opening
+from understudy_recording_server.recorder.frames import Frame, Parameters, Streams
+from understudy_recording_server.recorder.splits import Arrived, Joiner
+from understudy_recording_server.recorder.timestamps import AudioTimeline, Timeline
+
+LONGEST_WAIT_S = 2.0
+"""Sound goes on without a picture after this."""
+
+
+class Assembly:
+    """One connection. `streams` is what its frames are to be written with, as of the latest ones given."""
+
+    def __init__(self, streams: Streams) -> None:
+        self.streams = streams
+        codec = streams.video.codec_context
+        self._codec = codec.name
+        self._syntax = SYNTAXES.get(codec.name)
+        self._joiner = Joiner(self._syntax)
+        self._timeline = Timeline(streams.video_tick_s)
+        self._audio = AudioTimeline(streams.audio_tick_s, self._timeline) if streams.audio else None
+        self._sounds: deque[Frame] = deque()
+        self._sets: tuple[bytes, ...] = ()
+        if self._syntax is not None and codec.extradata:
+            self._sets = opening(codec.extradata, self._syntax).parameters
+
+    def take(self, packet: Packet[Stream], arrival_s: float, arrival_ms: int) -> list[Frame | Streams]:
+        """The frames that are whole now. Before a key frame with other parameters than before: the streams
+        to begin anew with."""
+        if packet.stream_index != self.streams.video.index:
+            return self._sound(packet, arrival_s, arrival_ms)
+        is_key = packet.is_keyframe
+        captured_ms = _captured_ms(packet) if is_key else None
+        arrived = Arrived(packet, is_key, packet.dts, packet.pts, arrival_s, arrival_ms, captured_ms)
+        return self._placed(self._joiner.take(arrived))
+
+    def rest(self) -> list[Frame | Streams]:
+        """What was held back, at the end."""
+        return [*self._placed(self._joiner.rest()), *self._sounds]
+
+    def _placed(self, whole: list[Arrived]) -> list[Frame | Streams]:
+        found: list[Frame | Streams] = []
+        for one in whole:
+            placed = self._timeline.place(one.dts, one.pts, one.arrival_s)
+            found += self._sounds_before(placed.dts * self.streams.video_tick_s)
+            if one.is_key and self._changed(one.packet):
+                found.append(self.streams)
+            found.append(
+                Frame(
+                    one.packet,
+                    True,
+                    one.is_key,
+                    placed.dts,
+                    placed.pts,
+                    one.arrival_s,
+                    one.arrival_ms,
+                    placed.jumped,
+                    one.captured_ms,
+                )
+            )
+        return found
+
+    def _sound(self, packet: Packet[Stream], arrival_s: float, arrival_ms: int) -> list[Frame | Streams]:
+        dts = self._audio.place(packet.dts, arrival_s) if self._audio is not None else None
+        if dts is None:
+            return []
+        # Encoders of video are slower: sound waits for its picture, so that each file gets its own sound.
+        self._sounds.append(Frame(packet, False, False, dts, dts, arrival_s, arrival_ms))
+        if arrival_s - self._sounds[0].arrival_s <= LONGEST_WAIT_S:
+            return []
+        return [self._sounds.popleft()]
+
+    def _sounds_before(self, video_s: float) -> Iterator[Frame]:
+        while self._sounds and self._sounds[0].dts * self.streams.audio_tick_s < video_s:
+            yield self._sounds.popleft()
+
+    def _changed(self, packet: Packet[Stream]) -> bool:
+        """Whether this key frame brings other parameter sets than those before."""
+        if self._syntax is None:
+            return False
+        data = bytes(packet)
+        found = opening(data, self._syntax)
+        sets = found.parameters
+        if found.slice_at is None or set(sets) <= set(self._sets):
+            return False
+        # Without the older sets that some servers go on to send before the new ones.
+        size = _size(annex_b(sets) + data[found.slice_at :], self._codec)
+        if size is None:
+            return False  # Broken on the way: the next key frame will tell.
+        self._sets = sets
+        self.streams = replace(self.streams, parameters=Parameters(annex_b(sets), *size))
+        return True
+
+
+def _size(key_frame: bytes, codec: str) -> tuple[int, int] | None:
+    try:
+        with av.open(io.BytesIO(key_frame), format=codec) as container:
+            found = container.streams.video[0].codec_context
+            return (found.width, found.height) if found.width and found.height else None
+    except (av.error.FFmpegError, IndexError):
+        return None
+
+
+def _captured_ms(packet: Packet[Stream]) -> int | None:
+    """When the camera says that it took the frame, in UTC milliseconds; known from its first RTCP sender
+    report on. (`AVProducerReferenceTime` of libavutil begins with it, in microseconds.)"""
+    if not packet.has_sidedata("prft"):
+        return None
+    [wallclock_us] = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))
+    return int(wallclock_us // 1000)

@@ -1,0 +1,232 @@
+"""Recording from an RTSP server that is not ours; the files are judged by ffprobe, which is not either."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from understudy_footage import FootageRoot, recordings_of
+from understudy_lab.gstreamer import (
+    AAC,
+    G711,
+    H264,
+    H265,
+    PACKAGES,
+    SLICES,
+    GStreamerCameras,
+    camera,
+    missing,
+)
+
+WIDE = "video/x-raw,width=640,height=360"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tools(require_tool: Callable[[str, str], str]) -> None:
+    require_tool("ffprobe", "ffmpeg")
+    if missing():
+        # No program to look for: the name says what is not there.
+        require_tool("GStreamer's RTSP server", PACKAGES)
+
+
+@pytest.fixture
+async def real_cameras() -> AsyncIterator[GStreamerCameras]:
+    mounts = {
+        "h264": camera(H264),
+        "slices": camera(SLICES),
+        "threads": camera(H264 + " sliced-threads=true threads=4"),
+        "h265": camera(H265),
+        "aac": camera(SLICES, AAC),
+        "h265-aac": camera(H265, AAC),
+        "g711": camera(SLICES, G711),
+    }
+    async with GStreamerCameras(mounts) as running:
+        yield running
+
+
+async def _probe(path: Path) -> list[dict]:
+    """Its streams, each with the number of frames that could be decoded. Nothing may be wrong with it."""
+    process = await asyncio.create_subprocess_exec(
+        "ffprobe", "-v", "error", "-count_frames", "-count_packets", "-show_streams", "-of", "json",
+        str(path),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    found, complaints = await asyncio.wait_for(process.communicate(), 60)
+    assert complaints == b"", path
+    return json.loads(found)["streams"]
+
+
+async def _files(data: Path, camera_id: str) -> list[list[dict]]:
+    """All files of a camera as ffprobe sees them: the video stream first."""
+    found = recordings_of(FootageRoot(data)).get(camera_id, [])
+    assert found
+    probed = [await _probe(data / one.path.path) for one in found]
+    return [sorted(streams, key=lambda stream: stream["codec_type"] != "video") for streams in probed]
+
+
+async def _written(recorder, camera_id: str, frames: int, since: int = 0) -> None:
+    await recorder.until(
+        lambda report: (
+            report["kind"] == "status"
+            and any(
+                one["camera"] == camera_id and one.get("frames_written", 0) >= frames
+                for one in report["cameras"]
+            )
+        ),
+        since=since,
+    )
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize(
+    ("name", "codec", "sound"),
+    [
+        ("h264", "h264", None),
+        ("slices", "h264", None),
+        ("threads", "h264", None),
+        ("h265", "hevc", None),
+        ("aac", "h264", "aac"),
+        ("h265-aac", "hevc", "aac"),
+        ("g711", "h264", None),
+    ],
+)
+async def test_what_it_sends_is_in_the_files(
+    start_recorder, real_cameras, tmp_path: Path, name: str, codec: str, sound: str | None, transport: str
+) -> None:
+    recorder = await start_recorder("--segment-seconds", "1")
+    await recorder.apply([{"id": "one", "url": real_cameras.url(name), "transport": transport}])
+    await recorder.hears("segment", count=2)
+    await recorder.shut_down()
+    [last] = [status["cameras"] for status in recorder.told("status") if status["cameras"]][-1]
+    files = await _files(tmp_path / "data", "one")
+    assert len(files) >= 3
+    decoded = 0
+    for streams in files:
+        assert [stream["codec_name"] for stream in streams] == [codec, *([sound] if sound else [])]
+        video = streams[0]
+        assert (video["width"], video["height"]) == (320, 240)
+        # As many pictures as there are samples: no frame is in parts.
+        assert video["nb_read_frames"] == video["nb_read_packets"]
+        decoded += int(video["nb_read_frames"])
+        if codec == "hevc":
+            assert video["codec_tag_string"] == "hvc1"
+        if sound:
+            # A second of sound is 43 frames; both begin together.
+            assert int(streams[1]["nb_read_frames"]) > float(video["duration"]) * 43 - 6
+            assert abs(float(streams[1]["start_time"]) - float(video["start_time"])) < 0.1
+            assert abs(float(streams[1]["duration"]) - float(video["duration"])) < 0.2
+    assert decoded >= last["frames_written"]
+
+
+async def test_sound_can_be_left_out(start_recorder, real_cameras, tmp_path: Path) -> None:
+    recorder = await start_recorder()
+    await recorder.apply([{"id": "one", "url": real_cameras.url("aac"), "audio": "off"}])
+    await recorder.hears("first-key-frame")
+    await recorder.shut_down()
+    for streams in await _files(tmp_path / "data", "one"):
+        assert [stream["codec_type"] for stream in streams] == ["video"]
+
+
+@pytest.mark.parametrize("encoder", [SLICES, H265])
+async def test_another_resolution_midway_begins_another_file(
+    start_recorder, tmp_path: Path, encoder: str
+) -> None:
+    async with GStreamerCameras({"one": camera(encoder)}) as source:
+        recorder = await start_recorder()
+        await recorder.apply([{"id": "one", "url": source.url("one")}])
+        await _written(recorder, "one", 20)
+        await source.set("one", "size", "caps", WIDE)
+        await recorder.hears("segment")
+        await _written(recorder, "one", 60, since=len(recorder.reports))
+        await recorder.shut_down()
+    files = await _files(tmp_path / "data", "one")
+    sizes = [(streams[0]["width"], streams[0]["height"]) for streams in files]
+    assert sizes == [(320, 240), (640, 360)]
+    for [video] in files:
+        assert video["nb_read_frames"] == video["nb_read_packets"]
+
+
+async def test_a_source_that_restarts_is_recorded_again(start_recorder, tmp_path: Path) -> None:
+    source = GStreamerCameras({"one": camera(H264, AAC), "other": camera(H265)})
+    recorder = await start_recorder()
+    await source.start()
+    try:
+        await recorder.apply([{"id": name, "url": source.url(name)} for name in ["one", "other"]])
+        await recorder.hears("camera", count=2, state="recording")
+        await source.stop()
+        for name in ["one", "other"]:
+            [lost] = await recorder.until(
+                lambda report, name=name: (
+                    report["kind"] == "camera"
+                    and report["camera"] == name
+                    and report["state"] in {"reconnecting", "refused"}
+                )
+            )
+            assert lost["reason"]
+        since = len(recorder.reports)
+        await source.start()
+        await recorder.hears("camera", count=2, state="recording", since=since)
+        await recorder.shut_down()
+    finally:
+        await source.stop()
+    for name in ["one", "other"]:
+        assert len(await _files(tmp_path / "data", name)) == 2
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_a_source_that_stalls_is_noticed_and_comes_back(
+    start_recorder, tmp_path: Path, transport: str
+) -> None:
+    async with GStreamerCameras({"one": camera(H264), "other": camera(H264)}) as source:
+        recorder = await start_recorder()
+        await recorder.apply(
+            [{"id": name, "url": source.url(name), "transport": transport} for name in ["one", "other"]]
+        )
+        await recorder.hears("camera", count=2, state="recording")
+        since = len(recorder.reports)
+        await source.set("one", "valve", "drop", "true")
+        stalled_at = time.monotonic()
+        [noticed] = await recorder.hears("camera", camera="one", state="reconnecting", since=since)
+        assert time.monotonic() - stalled_at < 5.5
+        assert "stalled" in noticed["reason"]
+        await source.set("one", "valve", "drop", "false")
+        await recorder.hears("camera", camera="one", state="recording", since=since)
+        await recorder.shut_down()
+    assert recorder.told("camera", camera="other")[-2]["state"] == "recording"
+    assert len(await _files(tmp_path / "data", "one")) >= 2
+    assert len(await _files(tmp_path / "data", "other")) == 1
+
+
+async def test_digest_login(start_recorder, tmp_path: Path) -> None:
+    async with GStreamerCameras({"one": camera(H264)}, login=("viewer", "s3cret")) as source:
+        recorder = await start_recorder()
+        url = source.url("one")
+        await recorder.apply(
+            [
+                {"id": "right", "url": url, "username": "viewer", "password": "s3cret"},
+                {"id": "wrong", "url": url, "username": "viewer", "password": "other"},
+                {"id": "none", "url": url},
+            ]
+        )
+        await recorder.hears("first-key-frame", camera="right")
+        for name in ["wrong", "none"]:
+            [refused] = await recorder.hears("camera", camera=name, state="refused")
+            assert "user name or password" in refused["reason"]
+        await recorder.shut_down()
+
+
+async def test_the_cameras_clock_is_compared_with_ours(start_recorder, real_cameras) -> None:
+    recorder = await start_recorder()
+    await recorder.apply([{"id": "one", "url": real_cameras.url("h264")}])
+    # Its first sender report may take some seconds.
+    [status] = await recorder.until(
+        lambda report: (
+            report["kind"] == "status"
+            and any(one.get("clock_skew_ms") is not None for one in report["cameras"])
+        )
+    )
+    assert -500 < status["cameras"][0]["clock_skew_ms"] <= 5
