@@ -7,6 +7,7 @@ is in the file is the reason that people are told.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -163,6 +164,7 @@ class RecorderProcess:
             await self._keep_running()
         finally:
             watching.cancel()
+            self._live.close()
 
     async def _keep_running(self) -> None:
         waiting = pauses(0.5, 10.0)
@@ -338,6 +340,10 @@ class RecorderProcess:
         if process.returncode is None:
             process.kill()
         await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                await process.stdin.wait_closed()
 
     def _crashed(self, reason: str) -> None:
         now = self._clock.monotonic()
