@@ -11,5 +11,18 @@ from understudy_lab.gstreamer.cameras import (
     camera,
     missing,
 )
+from understudy_lab.gstreamer.clip_file import served, write_clip
 
-__all__ = ["AAC", "G711", "H264", "H265", "PACKAGES", "SLICES", "GStreamerCameras", "camera", "missing"]
+__all__ = [
+    "AAC",
+    "G711",
+    "H264",
+    "H265",
+    "PACKAGES",
+    "SLICES",
+    "GStreamerCameras",
+    "camera",
+    "missing",
+    "served",
+    "write_clip",
+]
