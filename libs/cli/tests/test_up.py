@@ -163,6 +163,19 @@ def test_a_recording_server_that_cannot_join_says_why(running: Running, tmp_path
     assert "token" in finished.stderr
 
 
+def test_ctrl_c_while_the_servers_start_leaves_nothing_running(
+    command: Any, tmp_path: Path, marked_processes: Finder, eventually: Eventually
+) -> None:
+    data = tmp_path / "data"
+    process = command.start("up", "--data-dir", str(data), "--listen", "127.0.0.1:0", PYTHONUNBUFFERED="1")
+    eventually((data / "mongo" / "mongod.log").exists)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    # At once: that the kernel or a keeper ends them later is for crashes.
+    assert marked_processes(str(data)) == []
+    assert (process.returncode, errors) == (130, "")
+
+
 def test_nats_and_mongodb_that_crash_are_started_again_and_nothing_is_lost(
     running: Running, eventually: Eventually
 ) -> None:

@@ -95,16 +95,21 @@ async def _servers(
         say("starting " + " and ".join(["MongoDB"] * (not plan.mongo_url) + ["NATS"] * (not plan.nats_url)))
     nats_url, mongo_url = plan.nats_url, plan.mongo_url
     servers: dict[str, EmbeddedNats | EmbeddedMongo] = {}
-    started = await asyncio.gather(*starting, return_exceptions=True)
-    for server in started:
-        if isinstance(server, EmbeddedNats):
-            stack.callback(server.stop)
-            nats_url = server.url
-            servers["NATS"] = server
-        elif isinstance(server, EmbeddedMongo):
-            stack.callback(server.stop)
-            mongo_url = server.url
-            servers["MongoDB"] = server
+    gathering = asyncio.gather(*starting, return_exceptions=True)
+    try:
+        await asyncio.shield(gathering)
+    finally:
+        # A start in its thread cannot be cancelled: what it starts after Ctrl-C must be ended, too.
+        started = await gathering
+        for server in started:
+            if isinstance(server, EmbeddedNats):
+                stack.callback(server.stop)
+                nats_url = server.url
+                servers["NATS"] = server
+            elif isinstance(server, EmbeddedMongo):
+                stack.callback(server.stop)
+                mongo_url = server.url
+                servers["MongoDB"] = server
     for server in started:
         if isinstance(server, BaseException):
             raise server
