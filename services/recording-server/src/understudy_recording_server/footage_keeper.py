@@ -181,6 +181,8 @@ class FootageKeeper:
                 if away:
                     await self._name(care.away, away)
                     room = await self._remove(folder_of(care.away), away, room)
+        if not self._book.saved:
+            await beside(self._book.save, "gaps")
         self._forecast(care, room)
 
     async def _name(self, failover: str, away: Sequence[Doomed]) -> None:

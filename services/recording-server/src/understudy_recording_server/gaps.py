@@ -47,6 +47,7 @@ class GapBook:
     def __init__(self, settings_folder: Path) -> None:
         self._path = settings_folder / FILE
         self.gaps: list[FootageGap] = []
+        self.saved = True
 
     def load(self) -> None:
         """Read what there is; a damaged file is logged and passed by."""
@@ -61,20 +62,27 @@ class GapBook:
     def name(self, failover: str, files: Iterable[Held], cause: str) -> None:
         """Name these files as gone, before they are removed. For a thread.
 
-        A disk too full for this list gets room only by removing them: then the log alone names them, and the
-        list is written with the next ones.
+        A disk too full for this list gets room only by removing them: then the log names them until the list
+        can be saved.
         """
         gaps = widened(self.gaps, failover, files, cause)
         if gaps == self.gaps:
             return
-        self.gaps = gaps
+        self.gaps, self.saved = gaps, False
         log.warning("footage is let go before it came home", failover=failover, cause=cause)
+        self.save()
+        if not self.saved:
+            named = [msgspec.to_builtins(gap) for gap in gaps if gap.failover == failover]
+            log.error("the gap cannot be saved yet", gaps=named)
+
+    def save(self) -> None:
+        """Save what has not been saved. For a thread."""
+        if self.saved:
+            return
         try:
             self._path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-            write_private(self._path, msgspec.json.encode(gaps))
+            write_private(self._path, msgspec.json.encode(self.gaps))
         except OSError as error:
-            log.error(
-                "the gap cannot be saved",
-                error=error.strerror,
-                gaps=[msgspec.to_builtins(gap) for gap in gaps if gap.failover == failover],
-            )
+            log.debug("the list of gaps cannot be saved", error=error.strerror)
+        else:
+            self.saved = True

@@ -72,7 +72,8 @@ def claim(data_dir: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
         # Kept open on purpose: the lock lives as long as the process.
-        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Read-only, so that the disk can be mounted read-only, to mend it, while we wait.
+        lock = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         write_private(folder / ".writable", b"")
         (folder / ".writable").unlink()
     except (OSError, ValueError) as error:

@@ -276,19 +276,42 @@ async def site(host: Any, tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of four megabytes; only root can mount it."""
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of four megabytes, or as many as the parameter says; only root can mount it."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount a small file system")
     folder = tmp_path / "small"
     folder.mkdir()
+    size = getattr(request, "param", "4m")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("this machine does not allow to mount a small file system")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def torn_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A real ext4 of 32 megabytes, and the switch of the kernel that gives it an error."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a file system")
+    image, folder = tmp_path / "torn.img", tmp_path / "torn"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(32 << 20)
+    if subprocess.run(["mkfs.ext4", "-q", str(image)], capture_output=True, check=False).returncode:
+        pytest.skip("needs mkfs.ext4 (apt-get install e2fsprogs)")
+    loop = subprocess.run(
+        ["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    mount = ["mount", "-o", "errors=remount-ro", loop, str(folder)]
+    if not loop or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not allow to mount an image of a file system")
+    yield folder, Path("/sys/fs/ext4", Path(loop).name, "trigger_fs_error")
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+    subprocess.run(["losetup", "-d", loop], check=True)
 
 
 Wait = Callable[[Callable[[], bool]], Awaitable[None]]

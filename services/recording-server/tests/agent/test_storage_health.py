@@ -32,6 +32,7 @@ MOUNTINFO = r"""
 96 28 9:1 / /srv/video rw,noatime shared:47 - xfs /dev/md1 rw,attr2,inode64
 97 28 9:1 /old /srv/video/old\040films ro,noatime - xfs /dev/md1 rw,attr2
 98 28 8:17 / /mnt/worn rw,relatime shared:50 master:2 - ext4 /dev/sdb1 ro,errors=remount-ro
+42 27 7:0 / /mnt/torn rw,relatime - ext4 /dev/loop0 rw,errors=remount-ro,emergency_ro
 99 28 0:45 / /tank/video rw,noatime - zfs tank/video rw,xattr,noacl
 """
 MDSTAT = """\
@@ -111,7 +112,7 @@ def states(findings: list[Finding]) -> list[str]:
 
 def test_the_mount_of_a_folder_is_the_deepest_one():
     mounts = parse_mountinfo(MOUNTINFO)
-    assert len(mounts) == 6
+    assert len(mounts) == 7
     found = mount_of("/srv/video/recordings/cam-1", mounts)
     assert found is not None
     assert (found.device, found.kind, found.source) == ("9:1", "xfs", "/dev/md1")
@@ -119,6 +120,7 @@ def test_the_mount_of_a_folder_is_the_deepest_one():
     old = mount_of("/srv/video/old films", mounts)
     assert mount_findings(old) == [Finding(StorageState.DAMAGED, "/srv/video/old films is mounted read-only")]
     assert mount_findings(mount_of("/mnt/worn/x", mounts)) != []
+    assert mount_findings(mount_of("/mnt/torn", mounts)) != []
     assert mount_findings(mount_of("/srv/videos", mounts)) == []
     assert mount_findings(None) == []
 

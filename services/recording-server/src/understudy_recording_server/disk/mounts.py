@@ -10,6 +10,7 @@ import msgspec
 
 from understudy_recording_server.disk.findings import Finding, damaged
 
+_READ_ONLY = {"ro", "emergency_ro"}
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
@@ -35,8 +36,9 @@ def _mount(line: str) -> Mount | None:
         kind, source, options = fields[separator + 1 : separator + 4]
     except ValueError:
         return None
-    # A bind mount can be read-only while its file system is not, and the other way round.
-    read_only = "ro" in fields[5].split(",") or "ro" in options.split(",")
+    # A bind mount can be read-only while its file system is not, and the other way round. Since Linux 6.14
+    # ext4 stays "rw" when it refuses to write after an error, and says emergency_ro.
+    read_only = not _READ_ONLY.isdisjoint({*fields[5].split(","), *options.split(",")})
     return Mount(fields[2], _unescaped(fields[4]), kind, _unescaped(source), read_only)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from queue import SimpleQueue
+from threading import Event, Thread
 
 from understudy_footage import FootageRoot, Part, PartName, RecordingName, finish_file, recover
 from understudy_runtime.retry import pauses
@@ -13,6 +14,8 @@ from understudy_recording_server.recorder.protocol import Report, SegmentFinishe
 from understudy_recording_server.recorder.segments import WrittenPart
 
 _ATTEMPTS = 4
+LATER_S = 5.0
+"""A disk that was full or read-only comes back: what could not be finished is tried again this often."""
 
 
 class Finisher:
@@ -23,6 +26,8 @@ class Finisher:
         self._report = report
         self._pool = ThreadPoolExecutor(threads, "finisher")
         self._ending = Event()
+        self._left: SimpleQueue[Callable[[], bool]] = SimpleQueue()
+        Thread(target=self._try_later, name="finisher-later", daemon=True).start()
 
     def finish(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> Future[None]:
         """Finish a file in the background, and report it, or what went wrong. The future never fails."""
@@ -41,13 +46,34 @@ class Finisher:
             except OSError as error:
                 if attempt < _ATTEMPTS and not self._ending.wait(next(waits)):
                     continue
-                # It stays as it is: the next start of the recorder recovers it.
                 reason = f"cannot finish {part.path.name}: {error.strerror or error}"
                 self._report(Trouble(reason, folder, camera))
+                self._left.put(lambda: self._finished_later(folder, camera, part, duration_ms))
                 return
             if finished is not None:
                 self._report(finished)
             return
+
+    def _try_later(self) -> None:
+        """Beside the pool, so that nobody who stops a camera waits for a disk that is ill."""
+        while not self._ending.wait(LATER_S):
+            for _ in range(self._left.qsize()):
+                again = self._left.get()
+                if not again():
+                    self._left.put(again)
+
+    def _finished_later(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> bool:
+        """Whether there is nothing left to do. What is not finished when the recorder ends is recovered at
+        its next start."""
+        try:
+            finished = self._finish(folder, camera, part, duration_ms)
+        except FileNotFoundError:
+            return True  # Somebody removed it.
+        except OSError:
+            return False
+        if finished is not None:
+            self._report(finished)
+        return True
 
     def _finish(
         self, folder: str, camera: str, part: WrittenPart, duration_ms: int

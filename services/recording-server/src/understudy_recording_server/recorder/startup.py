@@ -33,7 +33,8 @@ def claim(data: FootageRoot) -> int:
         probe = data.recordings / f".probe-{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()
-        lock = os.open(data.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        # Read-only, so that the disk can be mounted read-only, to mend it, while no camera is recorded.
+        lock = os.open(data.path / LOCK_NAME, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write to the data folder {data.path}: {error.strerror}; choose another with --data-dir"
