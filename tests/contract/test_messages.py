@@ -99,11 +99,15 @@ def test_no_subject_can_be_smuggled(text):
     assert not set(made) & set("*> \t\r\n")
 
 
-@pytest.mark.parametrize("kind", UnderstudyError.__subclasses__(), ids=lambda kind: kind.code)
+ERRORS = [kind for kind in UnderstudyError.__subclasses__() if kind.__module__ == UnderstudyError.__module__]
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.code)
 def test_an_error_crosses_the_bus_as_what_it_is(kind):
     sent = kind("no", camera="cam-1").problem()
     received = error_from(msgspec.json.decode(msgspec.json.encode(sent), type=Problem))
-    assert type(received) is kind
+    assert received.code == kind.code
+    assert isinstance(received, kind)
     assert (received.message, received.details) == ("no", {"camera": "cam-1"})
 
 

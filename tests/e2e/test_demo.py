@@ -194,7 +194,9 @@ async def test_a_killed_orchestrator_goes_on_and_the_events_read_well(tmp_path: 
     entered = [body["event"] for body in of_failover if body["event"] in PHASES]
     assert list(dict.fromkeys(entered)) == PHASES
     assert of_failover[-1]["data"]["failover"]["phase"] == Phase.DONE
-    assert [body["sequence"] for body in of_failover] == list(range(1, len(of_failover) + 1))
+    # The stream keeps each event once; who listens beside it may hear one twice when its relay was killed.
+    sequences = list(dict.fromkeys(body["sequence"] for body in of_failover))
+    assert sequences == list(range(1, len(sequences) + 1))
 
 
 async def _listen(data: Path, heard: list[tuple[str, dict[str, Any]]]) -> None:

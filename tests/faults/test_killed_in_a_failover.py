@@ -75,6 +75,7 @@ async def test_the_failover_server_is_lost_and_returns(house):
         await built.status_is("spare-1", "standby")
         # Now the last one is lost, too, and the original is alive: it records again, though it stood down.
         await built.processes.stop(["spare-1"])
+        await built.status_is("spare-1", "disconnected")
         await built.processes.kill("spare-2", restart=False)
         third = await built.successor_of(second)
         await built.status_is("server-1", "others", active=2)

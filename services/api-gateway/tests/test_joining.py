@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from gateway_in_tests import running_gateway
-from understudy_bus.authority import KeyPair, credentials_text
+from understudy_bus.authority import GRANT_SIGNERS, KeyPair, credentials_text
 from understudy_bus.connection import connect_bus
 from understudy_contracts.machine import Heartbeat
 from understudy_contracts.model import Service
@@ -33,7 +33,7 @@ async def test_a_joined_machine_speaks_as_itself_on_the_bus(gateway, admin, host
     assert (reply["server"], reply["role"], reply["site"]) == ("north", "recording", "hall")
     assert reply["erase_token"] is None
     assert reply["nats_urls"] == [host.nats_url]
-    assert set(reply["trust"]) == {"permit", "fetch", "erase"}
+    assert set(reply["trust"]) == set(GRANT_SIGNERS)
     server = await admin.get("/servers/north")
     assert (server["machine"], server["cameras"]["maximum"]) == (reply["machine"], 90)
     assert server["reason"] == "not seen yet"
@@ -147,3 +147,24 @@ async def test_machines_are_told_the_addresses_that_they_can_reach(host, databas
         token = (await (await gateway.log_in()).add_recording_server("North"))["join_token"]
         reply = (await join(gateway, token, key)).json()
     assert reply["nats_urls"] == ["nats://a:4222", "nats://b:4222"]
+
+
+async def test_a_camera_shows_what_its_machine_does_with_it(host):
+    from understudy_api_gateway.machine_states import MachineStates
+    from understudy_contracts.machine import CameraEvidence
+    from understudy_contracts.model import CameraState
+
+    address = MachineAddress("site-a", "m-1")
+    refused = CameraEvidence("cam-1", CameraState.REFUSED, reason="the camera refuses the login")
+    states = MachineStates()
+    async with host.bus(Service.API_GATEWAY) as gateway, host.machine_bus(address) as machine:
+        await states.listen(gateway)
+        await gateway.client.flush()
+        assert states.cameras("m-1") is None
+        beat = Heartbeat(machine="m-1", site="site-a", boot="b", sequence=1, sent_at=1, cameras=[refused])
+        async with asyncio.timeout(10):
+            while states.cameras("m-1") is None:
+                await machine.say(host.subjects.heartbeat(address), beat)
+                await asyncio.sleep(0.02)
+    assert states.cameras("m-1") == {"cam-1": refused}
+    assert states.cameras("m-2") is None

@@ -78,6 +78,7 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, announce: An
                 signer=signer,
                 trust=trust,
             )
+            await parts.machine_states.listen(bus)
             accounts, idempotency = Accounts(parts), Idempotency(parts)
             await accounts.prepare()
             application = make_application(parts, accounts, idempotency)

@@ -17,6 +17,7 @@ from understudy_store.database import Database, Session
 from understudy_store.outbox import Outbox
 
 from understudy_api_gateway.journal import Journal
+from understudy_api_gateway.machine_states import MachineStates
 from understudy_api_gateway.metrics import Metrics
 from understudy_api_gateway.settings import GatewaySettings
 
@@ -49,6 +50,7 @@ class Parts:
         self.trust = trust
         self.journal = Journal(database, outbox, clock)
         self.metrics = Metrics()
+        self.machine_states = MachineStates()
         self.readers = 0
         self.closing = asyncio.Event()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -50,8 +50,10 @@ class FetchRun:
         session: aiohttp.ClientSession,
         threads: Executor,
         noted: Callable[[], None],
+        tidy: Callable[[], Awaitable[None]],
     ) -> None:
         self.job = job
+        self._tidy = tidy
         self._threads = threads
         self._data = data
         self._session = session
@@ -86,6 +88,7 @@ class FetchRun:
             text = f"{len(self._given_up)} files did not come home, such as {path}: {reason}"
             self._note(state="failed", reason=text, missing=len(self._given_up))
         else:
+            await self._tidy()
             # Told only now: the source may be cleared against it.
             self._note(state="done", reason="", digest=manifest.digest)
 

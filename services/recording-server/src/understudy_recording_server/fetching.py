@@ -109,7 +109,14 @@ class Fetcher:
         # Counted anew from what is on the disk.
         fresh = FetchJob(job.failover, job.source, job.grant, job.bytes_per_second)
         news = asyncio.Event()
-        run = FetchRun(self._data, fresh, self._session, self._threads, news.set)
+        run = FetchRun(
+            self._data,
+            fresh,
+            self._session,
+            self._threads,
+            news.set,
+            tidy=lambda: self._remove_parts(job.failover),
+        )
         self._runs[job.failover] = run
         self._tasks[job.failover] = asyncio.create_task(
             self._carry_through(run, news), name=f"fetch {job.failover}"
@@ -120,8 +127,6 @@ class Fetcher:
         telling = asyncio.create_task(self._tell(run, news))
         try:
             await run.run()
-            if run.job.state == "done":
-                await self._remove_parts(failover)
         except asyncio.CancelledError:
             raise
         except Exception:

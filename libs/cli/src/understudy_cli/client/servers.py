@@ -127,13 +127,14 @@ def list_cameras(
             camera["name"],
             owner,
             camera["source"]["url"],
-            "on" if camera.get("enabled", True) else "off",
+            camera["state"],
+            camera["reason"],
         )
         for owner, camera in found
     )
     show(
         [{**camera, "server": owner} for owner, camera in found],
-        plain_table(["CAMERA", "NAME", "SERVER", "SOURCE", "ENABLED"], rows),
+        plain_table(["CAMERA", "NAME", "SERVER", "SOURCE", "STATE", "REASON"], rows),
         as_json=as_json,
     )
 

@@ -19,6 +19,7 @@ from understudy_api_gateway.injection import IdentityOf, PartsOf
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.cameras.addresses import check_camera_url
 from understudy_api_gateway.resources.cameras.finding import camera_in, find_camera
+from understudy_api_gateway.resources.cameras.states import ServedBy, served_by
 from understudy_api_gateway.resources.servers.naming import checked_name
 from understudy_api_gateway.resources.servers.registry import find_recording_server
 from understudy_api_gateway.resources.settings.masking import MASK, unmasked
@@ -46,7 +47,10 @@ class ChangeCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CameraView(msgspec.Struct, frozen=True):
-    """A camera without its password; `server` is whose it is."""
+    """A camera without its password; `server` is whose it is, `served_by` the server that has it now.
+
+    `state` is what that one does with it (recording, reconnecting, refused, ...), or `unknown`.
+    """
 
     id: str
     name: str
@@ -54,6 +58,9 @@ class CameraView(msgspec.Struct, frozen=True):
     source: CameraSource
     enabled: bool
     recording: str
+    state: str
+    reason: str
+    served_by: str
 
 
 class CameraList(msgspec.Struct, frozen=True):
@@ -64,7 +71,8 @@ class CameraList(msgspec.Struct, frozen=True):
 async def list_cameras(server_id: FromPath[str], parts: PartsOf) -> CameraList:
     server = await find_recording_server(parts.database, server_id)
     settings = await read_settings(parts, server.id)
-    return CameraList([_view(server.id, camera) for camera in settings.settings.cameras])
+    now = await served_by(parts, server)
+    return CameraList([_view(server.id, camera, now) for camera in settings.settings.cameras])
 
 
 @post("/")
@@ -85,7 +93,8 @@ async def add(
 @get("/")
 async def show(camera_id: FromPath[str], parts: PartsOf) -> CameraView:
     settings, camera = await find_camera(parts, camera_id)
-    return _view(settings.server, camera)
+    server = await find_recording_server(parts.database, settings.server)
+    return _view(server.id, camera, await served_by(parts, server))
 
 
 @patch("/")
@@ -132,7 +141,8 @@ async def _put(
         subject=camera.id,
         server=settings.server,
     )
-    return _view(settings.server, camera)
+    server = await find_recording_server(parts.database, settings.server)
+    return _view(server.id, camera, await served_by(parts, server))
 
 
 def _source(given: SourceGiven, before: CameraSource | None) -> CameraSource:
@@ -140,11 +150,22 @@ def _source(given: SourceGiven, before: CameraSource | None) -> CameraSource:
     return msgspec.convert(unmasked(msgspec.to_builtins(given), old, "source"), CameraSource)
 
 
-def _view(server_id: str, camera: Camera) -> CameraView:
+def _view(server_id: str, camera: Camera, now: ServedBy) -> CameraView:
     source = camera.source
     if source.password:
         source = msgspec.structs.replace(source, password=MASK)
-    return CameraView(camera.id, camera.name, server_id, source, camera.enabled, camera.recording)
+    state, reason = now.state_of(camera.id) if camera.enabled else ("disabled", "switched off by a person")
+    return CameraView(
+        id=camera.id,
+        name=camera.name,
+        server=server_id,
+        source=source,
+        enabled=camera.enabled,
+        recording=camera.recording,
+        state=state,
+        reason=reason,
+        served_by=now.server,
+    )
 
 
 server_cameras_router = Router("/servers/{server_id:str}/cameras", route_handlers=[list_cameras, add])
