@@ -29,7 +29,7 @@ from understudy_contracts.commands import (
     Unstage,
     name_of,
 )
-from understudy_contracts.errors import Conflict, InvalidInput
+from understudy_contracts.errors import Conflict, InvalidInput, Unavailable
 from understudy_contracts.machine import Authority, Heartbeat, Serving, Unassigned
 from understudy_contracts.model import Role
 from understudy_contracts.settings import Peer, VersionedSettings
@@ -54,6 +54,7 @@ from understudy_recording_server.wanted import OWN_FOLDER, folder_of, wanted, wi
 
 CLOSING_S = 4.0
 """How long a command waits for files to be closed: less than the host waits for its answer."""
+IDENTITY_EVERY_S = 2.0
 DEFAULT_HEARTBEAT_S = 1.0
 
 log = structlog.get_logger()
@@ -115,6 +116,21 @@ class Agent:
         """Do what the disk tells, without asking anyone: recording twice is harmless, dark is not."""
         sets = wanted(self._record.duty, self._settings.own, self._settings.staged)
         self._recorder.want(without_recording(sets) if self._keeper.stopped else sets)
+
+    async def keep_identity(self) -> None:
+        """Write down again who this machine is, should somebody have removed it from the disk."""
+        while True:
+            await asyncio.sleep(IDENTITY_EVERY_S)
+            async with self._deciding:
+                if self._record.erasing or self._file.path.exists():
+                    continue
+                try:
+                    await self._file.save(self._record)
+                    await self._settings.save_again()
+                except Unavailable as error:
+                    log.debug("the machine's identity is not on its disk", reason=error.message)
+                else:
+                    log.error("the machine's identity was gone from its disk, and is there again")
 
     def care(self) -> Care:
         """How footage is to be kept now."""

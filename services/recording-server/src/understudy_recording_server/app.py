@@ -170,7 +170,13 @@ async def _live(
         fetcher.load()
         try:
             async with asyncio.TaskGroup() as group:
-                loops = [recorder.run(), storage.run(), keeper.run(), agent.peers.run()]
+                loops = [
+                    recorder.run(),
+                    storage.run(),
+                    keeper.run(),
+                    agent.keep_identity(),
+                    agent.peers.run(),
+                ]
                 tasks = [group.create_task(loop) for loop in loops]
                 on_bus = group.create_task(_on_bus(agent, file, heartbeats), name="bus")
                 await stopping.wait()

@@ -121,6 +121,7 @@ class AgentFile:
         """
         content = msgspec.json.format(msgspec.json.encode(record), indent=2)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
             await asyncio.to_thread(write_private, self.path, content)
         except OSError as error:
             raise Unavailable(f"the machine cannot save its state: {error.strerror}") from None

@@ -72,6 +72,16 @@ class SettingsStore:
     def staged_versions(self) -> dict[str, int]:
         return {server: settings.version for server, settings in self.staged.items()}
 
+    async def save_again(self) -> None:
+        """Write everything that is held, should somebody have removed it from the disk.
+
+        Raises:
+            Unavailable: the disk said no.
+        """
+        await self.keep_own(self.own)
+        for settings in list(self.staged.values()):
+            await self.stage(settings)
+
     async def keep_own(self, settings: VersionedSettings | None) -> None:
         """Raises:
         Unavailable: the disk said no.
