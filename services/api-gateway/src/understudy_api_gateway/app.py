@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import uvicorn
 from litestar.types import ASGIApp
@@ -28,6 +29,8 @@ from understudy_store.outbox import Outbox
 from understudy_api_gateway.idempotency import Idempotency, tidy_regularly
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.joining.tokens import join_tokens
+from understudy_api_gateway.resources.media.machines import Machines, SeenMachine
+from understudy_api_gateway.resources.media.relay import Relay
 from understudy_api_gateway.resources.sessions.accounts import Accounts
 from understudy_api_gateway.settings import GatewaySettings, address_of, listening_socket
 from understudy_api_gateway.web import make_application
@@ -62,6 +65,7 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, announce: An
         async with (
             connect_database(settings) as database,
             connect_bus(settings, str(Service.API_GATEWAY)) as bus,
+            contextlib.AsyncExitStack() as ending,
         ):
             await ensure_stream(bus)
             outbox = Outbox(database, str(Service.API_GATEWAY), clock)
@@ -81,7 +85,14 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, announce: An
             await parts.machine_states.listen(bus)
             accounts, idempotency = Accounts(parts), Idempotency(parts)
             await accounts.prepare()
+            machines = Machines(bus.subjects, clock)
+            await bus.hear(bus.subjects.all_heartbeats, SeenMachine, machines.heard)
+            await bus.hear(
+                f"{bus.subjects.all_reports.removesuffix('.*')}.state", SeenMachine, machines.heard
+            )
             application = make_application(parts, accounts, idempotency)
+            http = await ending.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+            parts.relay = Relay(parts, machines, http)
             try:
                 async with asyncio.TaskGroup() as group:
                     background = [
@@ -135,7 +146,8 @@ async def _answer_requests(
     config = uvicorn.Config(
         application,
         lifespan="off",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=4096,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -22,6 +22,7 @@ _READING = {"GET", "HEAD", "OPTIONS"}
 _WITHOUT_LOGIN = {"/api/v1/session", "/api/v1/join"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "media-src 'self' blob:; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = [
@@ -42,6 +43,9 @@ class Edge:
         self._idempotency = idempotency
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._application(scope, receive, send)
+            return
         answer = _Answer(scope, send, self._parts, self._idempotency)
         body = _GuardedBody(scope, receive)
         if scope["method"] in _READING:

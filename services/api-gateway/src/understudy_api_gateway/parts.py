@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy_bus.authority import AccountSigner
 from understudy_bus.connection import Bus
@@ -21,12 +21,15 @@ from understudy_api_gateway.machine_states import MachineStates
 from understudy_api_gateway.metrics import Metrics
 from understudy_api_gateway.settings import GatewaySettings
 
+if TYPE_CHECKING:
+    from understudy_api_gateway.resources.media.relay import Relay
+
 R = TypeVar("R")
 
 
 class Parts:
-    """The joined parts of one gateway process. `readers` counts open event streams; `closing` is set
-    when the process is about to end."""
+    """The joined parts of one gateway process. `readers` counts open event streams, `watchers` live views;
+    `relay` is the way to the machines' media; `closing` is set when the process is about to end."""
 
     def __init__(
         self,
@@ -52,6 +55,8 @@ class Parts:
         self.metrics = Metrics()
         self.machine_states = MachineStates()
         self.readers = 0
+        self.watchers = 0
+        self.relay: Relay | None = None
         self.closing = asyncio.Event()
 
     async def change(self, work: Callable[[Session], Coroutine[Any, Any, R]]) -> R:

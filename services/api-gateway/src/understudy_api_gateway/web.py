@@ -31,6 +31,7 @@ from understudy_api_gateway.resources.failovers.handlers import failovers_router
 from understudy_api_gateway.resources.health import health_router
 from understudy_api_gateway.resources.joining.handlers import join_router
 from understudy_api_gateway.resources.licenses import licenses_router
+from understudy_api_gateway.resources.media.handlers import media_router
 from understudy_api_gateway.resources.pairing import pairing_router
 from understudy_api_gateway.resources.servers.handlers import servers_router
 from understudy_api_gateway.resources.sessions.accounts import Accounts
@@ -45,6 +46,7 @@ _RESOURCES = [
     settings_router,
     server_cameras_router,
     cameras_router,
+    media_router,
     failover_defaults_router,
     failover_settings_router,
     start_router,

@@ -2,6 +2,7 @@
 
 import { confirmStart, confirmStop } from "./actions.js";
 import { element, fill } from "./elements.js";
+import { showCameras } from "./live.js";
 import { OUTCOMES, PATH, PHASES, ROLES, STATUSES, clock, duration, percent, words } from "./words.js";
 
 const filters = { recording: null, failover: null };
@@ -86,7 +87,8 @@ function row(server, state) {
     element("div", { class: "status" }, badge(server), statusText(server)),
     element("div", { class: "protection" }, protection(server)),
     element("div", { class: "cameras" },
-      element("span", { class: "figure" }, `${active} / ${maximum}`), element("span", { class: "muted" }, " cameras")),
+      element("span", { class: "figure" }, `${active} / ${maximum}`), element("span", { class: "muted" }, " cameras"),
+      server.role === "recording" ? liveButton(server) : null),
     element("div", { class: "actions" }, ...actions(server, failover)));
 }
 
@@ -144,6 +146,13 @@ function actions(server, failover) {
   }
   if (server.disabled || server.failover_servers.length === 0) return [];
   return [actionButton(server, "Fail over…", startFailoverOf)];
+}
+
+function liveButton({ id, name }) {
+  return element("button", {
+    type: "button", class: "link", "data-focus": `live-${id}`, "aria-label": `Live view (${name})`,
+    onclick: () => showCameras(last.servers.find((one) => one.id === id)),
+  }, "Live view");
 }
 
 function actionButton({ id, name }, text, act) {

@@ -1,0 +1,1 @@
+"""`/cameras/{id}/live`, `/timeline`, `/recordings`, `/snapshots`: media, from whoever holds it."""

@@ -1,0 +1,214 @@
+"""Media through the gateway, from a real agent with real cameras, by programs and in a real browser."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from gateway_in_tests import ADMINISTRATOR, Caller, Gateway, running_gateway
+from playwright.async_api import async_playwright, expect
+from service_in_tests import running_service
+from test_console import FLAGS
+from understudy_contracts.model import Service
+from understudy_contracts.verbs import READ_LICENSES, READ_VERSIONS, ReadLicenses, ReadVersions
+from understudy_lab.cameras import ClipSettings, SimulatedCameras
+
+
+@dataclass
+class House:
+    """A gateway, and one agent that records two cameras."""
+
+    gateway: Gateway
+    admin: Caller
+    folder: Path
+    cameras: SimulatedCameras
+
+    def files(self, camera: str) -> list[Path]:
+        return sorted((self.folder / "recordings" / camera).glob("*/*.mp4"))
+
+    async def ticket(self, camera: str) -> str:
+        return (await self.admin.call("POST", f"/cameras/{camera}/ticket", expect=201)).json()["ticket"]
+
+
+@asynccontextmanager
+async def agent(folder: Path, gateway: Gateway, token: str):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("UNDERSTUDY_")}
+    told = {"UNDERSTUDY_JOIN": gateway.url, "UNDERSTUDY_JOIN_TOKEN": token}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "understudy_recording_server", "--data-dir", str(folder),
+        stderr=asyncio.subprocess.DEVNULL, env={**environment, **told},
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 20)
+
+
+@pytest.fixture
+async def house(host, database, tmp_path, tmp_path_factory):
+    clip = ClipSettings(width=320, height=180, fps=25, bitrate_kbit=300, gop_s=0.4, length_s=2.0)
+    cache = tmp_path_factory.getbasetemp() / "clips"
+    async with host.bus(Service.API_GATEWAY) as bus:
+
+        async def ask_replicator():
+            await bus.ask(READ_VERSIONS, ReadVersions("nobody"))
+
+        async def ask_broker():
+            await bus.ask(READ_LICENSES, ReadLicenses())
+
+        async with (
+            SimulatedCameras(["cam-1", "cam-2"], clip=clip, cache_dir=cache) as cameras,
+            running_service(host, Service.CONFIG_REPLICATOR, knock=ask_replicator),
+            running_service(host, Service.LICENSE_BROKER, knock=ask_broker),
+            running_gateway(host) as gateway,
+        ):
+            admin = await gateway.log_in()
+            added = await admin.add_recording_server("North")
+            keys = {"keys": ["KEY-0001", "KEY-0002"], "server": "north"}
+            await admin.call("POST", "/licenses", json=keys, expect=201)
+            settings = await admin.get("/servers/north/settings")
+            wanted = {
+                "segment_s": 2,
+                "cameras": [
+                    {"id": camera, "name": camera.upper(), "source": {"url": cameras.url(camera)}}
+                    for camera in cameras.ids
+                ],
+            }
+            body = {"settings": wanted, "expected_version": settings["version"]}
+            await admin.call("PUT", "/servers/north/settings", json=body, expect=200)
+            folder = tmp_path / "north"
+            async with agent(folder, gateway, added["join_token"]):
+                made = House(gateway, admin, folder, cameras)
+                async with asyncio.timeout(40):
+                    while len(made.files("cam-1")) < 2:
+                        await asyncio.sleep(0.05)
+                yield made
+
+
+async def test_playback_comes_through_the_gateway_with_ranges(house):
+    admin, files = house.admin, house.files("cam-1")
+    begin, end = int(files[0].name.split("_")[0]), int(time.time() * 1000)
+    timeline = await admin.get(f"/cameras/cam-1/timeline?from={begin}&to={end}")
+    assert [(span["start_ms"], span["server"]) for span in timeline["spans"]] == [(begin, "north")]
+    assert timeline["unreachable"] == []
+    listed = await admin.get(f"/cameras/cam-1/recordings?from={begin}&to={end}")
+    assert listed["items"][0]["name"] == files[0].name
+    assert listed["items"][0]["server"] == "north"
+    content = files[0].read_bytes()
+    path = f"/cameras/cam-1/recordings/{files[0].name}"
+    whole = await admin.call("GET", path, expect=200)
+    assert (whole.content, whole.headers["content-type"]) == (content, "video/mp4")
+    part = await admin.call("GET", f"{path}?server=north", expect=206, headers={"Range": "bytes=5-99"})
+    assert (part.content, part.headers["content-range"]) == (content[5:100], f"bytes 5-99/{len(content)}")
+    assert part.headers["understudy-server"] == "north"
+    span = f"/cameras/cam-1/span.mp4?from={begin}&to={begin + 3000}"
+    joined = await admin.call("GET", span, expect=200)
+    assert int(joined.headers["content-length"]) == len(joined.content) > 1000
+    tail = await admin.call("GET", span, expect=206, headers={"Range": "bytes=-50"})
+    assert tail.content == joined.content[-50:]
+
+    ticket = await house.ticket("cam-1")
+    http = house.gateway.http
+    assert (await http.get(f"/api/v1{path}?ticket={ticket}")).content == content
+    for wrong, status in (("junk", 401), (await house.ticket("cam-2"), 401), ("", 401), ("x" * 3000, 401)):
+        assert (await http.get(f"/api/v1{path}?ticket={wrong}")).status_code == status
+    assert (await http.get(f"/api/v1{path}")).status_code == 401
+    for wrong, status in [
+        ("/cameras/cam-9/timeline?from=1&to=2", 404), ("/cameras/CAM/timeline?from=1&to=2", 400),
+        ("/cameras/cam-1/recordings/..%2Fagent.json", 404), ("/cameras/cam-1/recordings/x.mp4", 400),
+        ("/cameras/cam-1/recordings/agent.json", 404), ("/cameras/cam-1/span.mp4?from=1&to=2", 404),
+        (f"/cameras/cam-1/span.mp4?from={end}&to={begin}", 400), (f"{path}?server=nobody", 404),
+    ]:  # fmt: skip
+        assert (await admin.call("GET", wrong)).status_code == status, wrong
+
+
+async def first_fragment(connection):
+    begin = json.loads((await connection.receive(timeout=10)).data)
+    while begin["type"] == "waiting":
+        begin = json.loads((await connection.receive(timeout=10)).data)
+    head = await connection.receive_bytes(timeout=10)
+    return begin, head, await connection.receive_bytes(timeout=10)
+
+
+async def test_live_view_comes_through_the_gateway_and_directly(house):
+    address = f"{house.gateway.url}/api/v1/cameras/cam-1/live"
+    async with aiohttp.ClientSession() as http:
+        began = time.monotonic()
+        async with http.ws_connect(address, headers=house.admin.headers) as connection:
+            begin, head, fragment = await first_fragment(connection)
+            print(f"first frame through the gateway after {(time.monotonic() - began) * 1000:.0f} ms")
+        assert begin["mime"].startswith("video/mp4")
+        assert head[4:8] == b"ftyp"
+        assert fragment[4:8] == b"moof"
+        for query, headers, code in [
+            ("", {}, 4401), ("?ticket=junk", {}, 4401), (f"?ticket={await house.ticket('cam-2')}", {}, 4401),
+        ]:  # fmt: skip
+            async with http.ws_connect(address + query, headers=headers) as connection:
+                assert (await connection.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
+                assert connection.close_code == code
+        foreign = {**house.admin.headers, "Origin": "https://elsewhere.example"}
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await http.ws_connect(address, headers=foreign)
+
+        direct = (await house.admin.call("POST", "/cameras/cam-1/direct", expect=201)).json()
+        assert direct["server"] == "north"
+        async with http.ws_connect(f"{direct['address']}/live?token={direct['token']}") as connection:
+            assert (await first_fragment(connection))[2][4:8] == b"moof"
+
+        # The login ends, and with it what it had opened.
+        other = await house.gateway.log_in()
+        async with http.ws_connect(address, headers=other.headers) as connection:
+            await first_fragment(connection)
+            await other.call("DELETE", "/session", expect=204)
+            async with asyncio.timeout(10):
+                while not connection.closed:
+                    await connection.receive()
+            assert connection.close_code == 4401
+
+
+async def test_the_picture_moves_in_a_browser(house, chromium):
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = await browser.new_page(viewport={"width": 1280, "height": 860})
+        page.set_default_timeout(15_000)
+        complaints: list[Any] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: complaints.append(message.text) if "Content Security" in message.text else None,
+        )
+        await page.goto(house.gateway.url)
+        await page.get_by_label("User name").fill(ADMINISTRATOR[0])
+        await page.get_by_label("Password").fill(ADMINISTRATOR[1])
+        await page.get_by_role("button", name="Log in").click()
+        await page.get_by_role("button", name="Live view (North)").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="CAM-1").click()
+        await page.wait_for_function("() => document.querySelector('video')?.currentTime > 0.5")
+        before = await page.evaluate("document.querySelector('video').currentTime")
+        await page.wait_for_function(f"() => document.querySelector('video').currentTime > {before} + 1")
+        assert await page.evaluate("document.querySelector('video').videoWidth") == 320
+        frames = await page.evaluate(
+            "document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames"
+        )
+        assert frames > 20
+        await expect(dialog.get_by_role("status")).to_be_hidden()
+        folder = os.environ.get("UNDERSTUDY_DATA_DIR")
+        if folder:
+            await page.screenshot(path=Path(folder) / "live.png")
+        house.cameras.camera("cam-1").set_fault("stall")
+        await expect(dialog.get_by_role("status")).to_have_text("Waiting for the camera…", timeout=20_000)
+        house.cameras.camera("cam-1").set_fault("none")
+        await expect(dialog.get_by_role("status")).to_be_hidden(timeout=20_000)
+        await dialog.get_by_role("button", name="Close").click()
+        await expect(dialog).to_be_hidden()
+        assert complaints == []
+        await browser.close()
