@@ -34,20 +34,32 @@ class CameraSource(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"CameraSource(url={self.url!r}, username={self.username!r}, password=***)"
 
 
+RecordingMode = Literal["continuous", "event", "off"]
+SnapshotSeconds = Annotated[int, Meta(ge=1, le=86400)]
+PreRecordSeconds = Annotated[int, Meta(ge=0, le=60)]
+PostRecordSeconds = Annotated[int, Meta(ge=1, le=3600)]
+
+
 class Camera(msgspec.Struct, frozen=True, omit_defaults=True):
     """One IP camera. Its id is global and never reused; it belongs to a server.
 
     `source` is what is recorded; `sub_source`, the same picture in small, is for watching live only. `audio`
     is copied where MP4 carries it (AAC) and left out otherwise: nothing is ever transcoded.
+
+    `recording` by `event` begins `pre_record_s` before an event, from memory, and ends `post_record_s` after
+    the last; with each event a snapshot is taken. `snapshot_every_s`: None takes none by itself.
     """
 
     id: Id
     name: Name
     source: CameraSource
     enabled: bool = True
-    recording: Literal["continuous", "off"] = "continuous"
+    recording: RecordingMode = "continuous"
     audio: Literal["copy", "off"] = "copy"
     sub_source: CameraSource | None = None
+    snapshot_every_s: SnapshotSeconds | None = None
+    pre_record_s: PreRecordSeconds = 5
+    post_record_s: PostRecordSeconds = 10
 
 
 class Device(msgspec.Struct, frozen=True, omit_defaults=True):

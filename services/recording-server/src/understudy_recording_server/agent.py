@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -92,6 +92,8 @@ class Agent:
         self._clock = clock
         self._maximum_cameras = maximum_cameras
         self._changed = changed
+        self.settle: Callable[[str], Awaitable[None]] = _nothing_under_way
+        """Waits until nothing is written in a folder any more, beside the recordings."""
         self._boot = uuid.uuid4().hex[:12]
         self._sequence = 0
         self.peers = Peers(self._configured_peers, lambda: self.heartbeat_s)
@@ -266,6 +268,7 @@ class Agent:
     async def _wait_stopped(self, folder: str) -> None:
         if not await self._recorder.wait_stopped(folder, CLOSING_S):
             log.warning("files are still being closed", folder=folder)
+        await self.settle(folder)
 
     async def _care_for_footage(self, command: FootageCommand) -> None:
         failover = command.failover
@@ -323,3 +326,7 @@ class Agent:
         if record != self._record:
             await self._file.save(record)
             self._record = record
+
+
+async def _nothing_under_way(_folder: str) -> None:
+    """Until there is something that writes beside the recorder."""

@@ -161,6 +161,7 @@ async def _live(
         log.warning("footage that was being cleared is still here", error=error.strerror)
     server = FootageServer(data_dir, lambda: agent.record, manifests, clock, agent.alive)
     media = MediaServer(data_dir, lambda: agent.record, recorder, clock)
+    agent.settle = media.snapshots.settled
     async with serve_footage(server, media, settings.listen) as port:
         agent.address = await asyncio.to_thread(
             advertised, settings.listen, settings.advertise, port, record.nats_urls
@@ -176,6 +177,7 @@ async def _live(
                     keeper.run(),
                     agent.keep_identity(),
                     agent.peers.run(),
+                    media.snapshots.run(),
                 ]
                 tasks = [group.create_task(loop) for loop in loops]
                 on_bus = group.create_task(_on_bus(agent, file, heartbeats), name="bus")
@@ -189,6 +191,7 @@ async def _live(
                     task.cancel()
         finally:
             await fetcher.close()
+            await media.snapshots.close()
     log.info("agent ended")
 
 

@@ -131,6 +131,11 @@ class RecorderProcess:
                 return folder
         return None
 
+    @property
+    def sets(self) -> Mapping[str, CameraSet]:
+        """The cameras that are wanted now, by folder."""
+        return self._sets
+
     def watch(self, request: WatchRequest) -> socket.socket | None:
         """Ask for a camera's live video; it comes on the socket that is returned (live_protocol.py), until
         either side closes it. None while there is no recorder to ask."""

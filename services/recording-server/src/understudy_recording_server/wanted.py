@@ -18,12 +18,17 @@ LEFT_OUT = "beyond the failover server's capacity"
 
 
 class CameraSet(msgspec.Struct, frozen=True):
-    """The cameras of one folder: those that run, and those that stay off, each with the reason."""
+    """The cameras of one folder: those that run, and those that stay off, each with the reason.
+
+    `snapshot_every_s` of those that a snapshot is taken of at an interval, `post_record_s` of all that run.
+    """
 
     cameras: list[CameraSpec]
     off: dict[str, str]
     segment_s: int
     failover: FailoverId | None = None
+    snapshot_every_s: dict[str, int] = {}
+    post_record_s: dict[str, int] = {}
 
 
 def folder_of(failover: str) -> str:
@@ -64,7 +69,14 @@ def _set(settings: ServerSettings, ids: list[str], *, record: bool, failover: st
             off[camera.id] = LEFT_OUT
         else:
             running.append(_spec(camera, record=record))
-    return CameraSet(running, off, settings.segment_s, failover)
+    ids_running = {spec.id for spec in running}
+    snapshots = {
+        camera.id: camera.snapshot_every_s
+        for camera in settings.cameras
+        if camera.id in ids_running and camera.snapshot_every_s is not None and record
+    }
+    post = {camera.id: camera.post_record_s for camera in settings.cameras if camera.id in ids_running}
+    return CameraSet(running, off, settings.segment_s, failover, snapshots, post)
 
 
 def _spec(camera: Camera, *, record: bool) -> CameraSpec:

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
+from understudy_contracts.errors import NotFound
 from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
 
 from understudy_recording_server.identity import AgentRecord
 from understudy_recording_server.media.access import Access
-from understudy_recording_server.media.feeds import Feeds
+from understudy_recording_server.media.feeds import NOT_HERE, Feeds
 from understudy_recording_server.media.live import Live
 from understudy_recording_server.media.playback import Playback
+from understudy_recording_server.media.snapshots import Snapshots
+from understudy_recording_server.media.taking import Taking
 from understudy_recording_server.recorder_process import RecorderProcess
 
 
@@ -27,7 +30,20 @@ class MediaServer:
         self._playback = Playback(FootageRoot(data_dir), self._access, clock)
         self._feeds = Feeds(recorder)
         self._live = Live(self._access, self._feeds)
+        self._recorder = recorder
+        self.snapshots = Snapshots(data_dir, self._feeds, recorder, self._intervals)
+        self._taking = Taking(self._access, self.snapshots, self._happened)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         self._playback.add_to(router)
         self._live.add_to(router)
+        self._taking.add_to(router)
+
+    def _intervals(self) -> dict[str, int]:
+        return {id_: s for one in self._recorder.sets.values() for id_, s in one.snapshot_every_s.items()}
+
+    def _happened(self, camera: str) -> dict[str, object]:
+        if self._recorder.folder_of(camera) is None:
+            raise NotFound(NOT_HERE)
+        self.snapshots.soon(camera)
+        return {"camera": camera}

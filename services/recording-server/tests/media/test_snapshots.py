@@ -1,0 +1,122 @@
+"""Snapshots from a real agent: on demand, at an interval, and home with the footage."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from itertools import pairwise
+
+import av
+import msgspec
+import pytest
+from understudy_contracts.commands import Activate, ClearFootage, Configure, FetchFootage, Release, Stage
+from understudy_contracts.model import CameraState
+from understudy_footage import FootageRoot, manifest_of
+from understudy_recording_server.media.pictures import Pictures
+
+
+def recording(beat):
+    return all(camera.state is CameraState.RECORDING for camera in beat.cameras) and beat.cameras
+
+
+def size_of(jpeg: bytes) -> tuple[int, int]:
+    assert jpeg[:2] == b"\xff\xd8"
+    with av.open(io.BytesIO(jpeg), format="jpeg_pipe") as container:
+        frame = next(container.decode(video=0))
+        return frame.width, frame.height
+
+
+async def test_a_picture_is_shown_and_kept_on_demand(site, cameras, viewer):
+    agent = await site.recording_server("north", cameras, ["cam-1"])
+    await site.beat(agent, recording)
+    seen = await viewer(agent)
+    headers, jpeg = await seen.body("cam-1", "snapshot.jpg")
+    assert headers["Content-Type"] == "image/jpeg"
+    assert size_of(jpeg) == (320, 180)
+    assert abs(int(headers["Understudy-Time"]) - time.time() * 1000) < 2000
+    assert not agent.files("snapshots", "**/*")
+    async with seen.http.post(seen.url("cam-1", "snapshots"), headers=seen.headers("cam-1")) as answer:
+        assert answer.status == 201
+        kept = await answer.json()
+    (file,) = agent.files("snapshots/cam-1", "*/*.jpg")
+    assert file.name == kept["name"] == f"{kept['time_ms']}.jpg"
+    assert size_of(file.read_bytes()) == (320, 180)
+    listed = await seen.json("cam-1", f"snapshots?from={kept['time_ms']}&to={kept['time_ms'] + 1}")
+    assert [item["name"] for item in listed["items"]] == [file.name]
+    assert (await seen.body("cam-1", f"snapshots/{file.name}"))[1] == file.read_bytes()
+    await seen.body("cam-1", f"snapshots/{file.name.replace('1', '2')}", 404)
+    await seen.body("cam-2", "snapshot.jpg", 404)
+    for path in ("snapshots", "events"):
+        async with seen.http.post(seen.url("cam-1", path)) as answer:
+            assert answer.status == 401
+    assert not list(agent.data_dir.glob(".snapshot-*"))
+
+
+async def test_pictures_are_taken_at_an_interval(site, cameras, wait_for):
+    agent = await site.recording_server("north", cameras, ["cam-1", "cam-2"])
+    await site.beat(agent, recording)
+    configure = site.configure(agent, cameras, ["cam-1", "cam-2"], version=2)
+    first, second = configure.settings.settings.cameras
+    chosen = [msgspec.structs.replace(first, snapshot_every_s=1), second]
+    settings = msgspec.structs.replace(configure.settings.settings, cameras=chosen)
+    changed = msgspec.structs.replace(configure.settings, settings=settings)
+    await site.command(agent, Configure(configure.configuration, changed))
+    await wait_for(lambda: len(agent.files("snapshots/cam-1", "*/*.jpg")) >= 4)
+    times = [int(file.stem) for file in agent.files("snapshots/cam-1", "*/*.jpg")]
+    assert all(400 < after - before < 2500 for before, after in pairwise(times))
+    assert not agent.files("snapshots/cam-2", "*/*.jpg")
+    # The interval is no reason to touch the recording.
+    assert (await site.beat(agent)).cameras[0].reconnects == 0
+
+
+async def test_pictures_of_a_failover_come_home_with_the_footage(site, cameras, viewer, wait_for):
+    spare = await site.failover_server("spare")
+    await site.command(spare, Stage(site.settings("north", cameras, ["cam-1"], version=1)))
+    await site.command(spare, Activate(3, 1, "f-3", "s-north", 1, ["cam-1"]))
+    await site.beat(spare, recording)
+    seen = await viewer(spare)
+    url, headers = seen.url("cam-1", "snapshots"), seen.headers("cam-1")
+
+    async def take():
+        async with seen.http.post(url, headers=headers) as answer:
+            return answer.status
+
+    assert await take() == 201
+    # Those that are under way when it is released are there in the end, or are refused; none comes later.
+    racing = [asyncio.create_task(take()) for _ in range(6)]
+    await wait_for(lambda: len(spare.files("failovers/f-3/recordings")) >= 1)
+    await site.command(spare, Release(3, 2, "f-3"))
+    manifest = manifest_of(FootageRoot(spare.data_dir / "failovers" / "f-3"))
+    assert set(await asyncio.gather(*racing)) <= {201, 404, 503}
+    assert manifest_of(FootageRoot(spare.data_dir / "failovers" / "f-3")) == manifest
+    names = [entry.path for entry in manifest.entries if entry.path.startswith("snapshots/")]
+    assert names
+
+    home = await site.recording_server("north", cameras, ["cam-2"])
+    grant = site.grant("fetch", spare.machine, failover="f-3", epoch=3)
+    await site.command(home, FetchFootage(3, 3, "f-3", site.beats[spare.machine].address, grant))
+    beat = await site.beat(home, lambda beat: any(one.state == "done" for one in beat.restorations))
+    assert beat.restorations[0].digest == manifest.digest
+    for name in names:
+        came = home.data_dir / name.replace(".jpg", "_f-3.jpg")
+        assert came.read_bytes() == (spare.data_dir / "failovers/f-3" / name).read_bytes()
+    await site.command(spare, ClearFootage(3, 4, "f-3", manifest.digest))
+    assert not spare.files("failovers", "**/*")
+
+
+async def test_what_is_no_picture_is_told_and_the_next_one_comes():
+    pictures = Pictures()
+    try:
+        for junk in (b"", b"junk", bytes(1000)):
+            with pytest.raises(Exception, match="cannot be decoded"):
+                await pictures.jpeg(junk)
+        worker = pictures._worker
+        assert worker is not None
+        worker.kill()
+        with pytest.raises(Exception, match="cannot be decoded"):
+            await pictures.jpeg(b"junk")
+        with pytest.raises(Exception, match=r"cannot be decoded: InvalidDataError"):
+            await pictures.jpeg(b"junk")
+    finally:
+        await pictures.close()
