@@ -202,7 +202,9 @@ async def test_any_body_is_answered_never_suffered(gateway, admin, operations):
         for method, url in writing:
             headers = {**admin.headers, "Content-Type": "application/json"}
             answer = await gateway.http.request(method, url, content=body, headers=headers)
-            if url.endswith(("/join-token", "/stop-restoration")):
+            if url.endswith(
+                ("/join-token", "/stop-restoration", "/ticket", "/direct", "/snapshots", "/events")
+            ):
                 continue  # these take no body, and look at none
             if url.endswith("/failover") and name in {"empty", "null"}:
                 assert answer.status_code == 503  # that is a good request, but no orchestrator is here

@@ -29,6 +29,7 @@ from understudy_recording_server.recorder.protocol import (
     Apply,
     Command,
     FileRecovered,
+    Happened,
     Ready,
     SegmentFinished,
     Shutdown,
@@ -75,6 +76,7 @@ class RecorderProcess:
         self._changed = changed
         self._finished = finished
         self._sets: dict[str, CameraSet] = {}
+        self._events: dict[tuple[str, str], float] = {}
         self._generation = 0
         self._process: asyncio.subprocess.Process | None = None
         self._ready = False
@@ -130,6 +132,26 @@ class RecorderProcess:
             if any(spec.id == camera for spec in wanted.cameras):
                 return folder
         return None
+
+    def happened(self, camera: str) -> float | None:
+        """An event at a camera: where it records by event, it records now. For how long (seconds), None if it
+        does not run here.
+
+        A recorder that takes over from one that has crashed is told what is left of it.
+        """
+        folder = self.folder_of(camera)
+        if folder is None:
+            return None
+        for_s = float(self._sets[folder].post_record_s.get(camera, 0))
+        self._events[folder, camera] = self._clock.monotonic() + for_s
+        self._send(Happened(folder, camera, for_s))
+        return for_s
+
+    def _repeat_events(self) -> None:
+        now = self._clock.monotonic()
+        self._events = {key: until for key, until in self._events.items() if until > now}
+        for (folder, camera), until in self._events.items():
+            self._send(Happened(folder, camera, until - now))
 
     @property
     def sets(self) -> Mapping[str, CameraSet]:
@@ -277,6 +299,7 @@ class RecorderProcess:
         self._process, self._ready, self._last_words = process, False, ""
         for folder, wanted in self._sets.items():
             self._send(self._apply(folder, wanted))
+        self._repeat_events()
         return process
 
     async def _attend(self, process: asyncio.subprocess.Process) -> None:

@@ -87,7 +87,9 @@ def _spec(camera: Camera, *, record: bool) -> CameraSpec:
         source.username,
         source.password,
         source.transport,
-        record=record and camera.recording == "continuous",
+        record=record and camera.recording != "off",
         audio=camera.audio,
+        by_event=camera.recording == "event",
+        pre_record_s=camera.pre_record_s if camera.recording == "event" else 0,
         sub=SubStream(sub.url, sub.username, sub.password, sub.transport) if sub else None,
     )

@@ -43,7 +43,8 @@ class MediaServer:
         return {id_: s for one in self._recorder.sets.values() for id_, s in one.snapshot_every_s.items()}
 
     def _happened(self, camera: str) -> dict[str, object]:
-        if self._recorder.folder_of(camera) is None:
+        for_s = self._recorder.happened(camera)
+        if for_s is None:
             raise NotFound(NOT_HERE)
         self.snapshots.soon(camera)
-        return {"camera": camera}
+        return {"camera": camera, "records_for_s": for_s}

@@ -13,6 +13,7 @@ from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
 
 from understudy_recording_server.recorder.assembly import Assembly
+from understudy_recording_server.recorder.by_event import ByEvent
 from understudy_recording_server.recorder.fan_out import FanOut
 from understudy_recording_server.recorder.finishing import Finisher
 from understudy_recording_server.recorder.frames import Frame, Streams
@@ -25,6 +26,7 @@ from understudy_recording_server.recorder.protocol import (
     Report,
     Trouble,
 )
+from understudy_recording_server.recorder.recent import Recent
 from understudy_recording_server.recorder.recording import Recording
 from understudy_recording_server.recorder.source import (
     LONG_PROBE_BYTES,
@@ -67,10 +69,12 @@ class Camera:
         clock: Clock,
         segment_s: float,
         fan_out: FanOut,
+        recent: Recent | None = None,
         after: Future[None] | None = None,
     ) -> None:
         """`after`: what has to be over first, namely the same camera's run with its previous address.
-        `fan_out`: further sinks, beside the recording; it may outlive this run, and be given to the next."""
+        `fan_out`: further sinks, beside the recording; it may outlive this run, and be given to the next.
+        `recent`: one of those, out of which recording by event begins."""
         self.folder = folder
         self.spec = spec
         self._generation = generation
@@ -83,7 +87,8 @@ class Camera:
         self._stopping = Event()
         self._fan_out = fan_out
         self._writer: Writer | None = None
-        self._recording: Recording | None = None
+        self._recording: Recording | ByEvent | None = None
+        self._by_event: ByEvent | None = None
         if spec.record:
             self._writer = Writer(
                 data.folder(folder),
@@ -91,7 +96,10 @@ class Camera:
                 segment_s,
                 lambda part, duration_ms: finisher.finish(folder, spec.id, part, duration_ms),
             )
-            self._recording = Recording(self._writer, self._written, self._disk_refused)
+            recording = Recording(self._writer, self._written, self._disk_refused)
+            if spec.by_event and recent is not None:
+                self._by_event = ByEvent(recording, recent, self._watch)
+            self._recording = self._by_event or recording
         self._state = CameraState.CONNECTING
         self._reason = ""
         self._last_error = ""
@@ -141,6 +149,11 @@ class Camera:
         self._quiet_after = None
         self._threads.append(thread)
         thread.start()
+
+    def happened(self, for_s: float) -> None:
+        """An event: record for so long from now on. Nothing to a camera that records anyway, or never."""
+        if self._by_event is not None:
+            self._by_event.happened(self._clock.monotonic() + for_s)
 
     def keep(self, generation: int, segment_s: float) -> None:
         """Go on untouched as part of a new set."""

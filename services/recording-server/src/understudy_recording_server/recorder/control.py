@@ -18,6 +18,7 @@ from understudy_recording_server.recorder.protocol import (
     Apply,
     CameraChanged,
     FirstKeyFrame,
+    Happened,
     Ready,
     Report,
     Shutdown,
@@ -98,6 +99,8 @@ class Recorder:
                     return False
                 case Stop():
                     self._fleet.apply(Apply(command.folder, [], command.generation))
+                case Happened():
+                    self._fleet.happened(command.folder, command.camera, command.for_s)
                 case Apply():
                     self._fleet.apply(command)
         except UnderstudyError as error:

@@ -110,6 +110,13 @@ class Fleet:
             if stream == "sub" and running is not None:
                 self._subs.want(folder, camera, running.spec.sub, fan_out)
 
+    def happened(self, folder: str, camera: str, for_s: float) -> None:
+        """An event at a camera; nothing if it does not run."""
+        with self._lock:
+            running = self._cameras.get((folder, camera))
+        if running is not None:
+            running.happened(for_s)
+
     def recent(self, folder: str, camera: str) -> Recent | None:
         """What the camera has sent last. From any thread; its frames are for the camera's own."""
         return self._recents.get((folder, camera))
@@ -178,6 +185,9 @@ class Fleet:
         generation: int,
         segment_s: float,
     ) -> Camera:
+        fan_out = self._fan_out(folder, spec.id, "main")
+        recent = self._recents[folder, spec.id]
+        recent.keep_s = spec.pre_record_s if spec.by_event else 0.0
         return Camera(
             folder,
             spec,
@@ -187,7 +197,8 @@ class Fleet:
             report=self._report,
             clock=self._clock,
             segment_s=segment_s,
-            fan_out=self._fan_out(folder, spec.id, "main"),
+            fan_out=fan_out,
+            recent=recent,
             after=after,
         )
 

@@ -32,7 +32,8 @@ class SubStream(msgspec.Struct, frozen=True, omit_defaults=True):
 class CameraSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """A camera to run. Without `record` it is only watched live (M7, full except recording).
 
-    `audio` is copied where MP4 carries it (AAC), else left out.
+    `audio` is copied where MP4 carries it (AAC), else left out. `by_event`: recorded while an event lasts
+    (`Happened`), and from `pre_record_s` before it on.
     """
 
     id: Id
@@ -43,6 +44,8 @@ class CameraSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     record: bool = True
     audio: Literal["copy", "off"] = "copy"
     sub: SubStream | None = None
+    by_event: bool = False
+    pre_record_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
 
     def __repr__(self) -> str:
         # Structs end up in logs and tracebacks; credentials must not, and a URL can hold some (promise P13).
@@ -69,11 +72,19 @@ class Stop(msgspec.Struct, frozen=True, tag_field="kind", tag="stop"):
     generation: int = 0
 
 
+class Happened(msgspec.Struct, frozen=True, tag_field="kind", tag="happened"):
+    """An event at a camera: one that is recorded by event is recorded for `for_s` from now on."""
+
+    folder: Folder
+    camera: Id
+    for_s: Annotated[float, Meta(ge=0, le=3600)]
+
+
 class Shutdown(msgspec.Struct, frozen=True, tag_field="kind", tag="shutdown"):
     """Finish all files and end. The end of stdin and SIGTERM mean the same."""
 
 
-Command = Apply | Stop | Shutdown
+Command = Apply | Stop | Happened | Shutdown
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="kind", tag="ready"):

@@ -30,10 +30,14 @@ class Recent:
 
     def take(self, frame: Frame) -> None:
         if frame.is_key:
+            # The oldest goes when the one after it, perhaps the one that begins now, reaches back far enough.
+            oldest_needed_s = frame.arrival_s - self.keep_s
+            while len(self._groups) > 1 and self._groups[1][0].arrival_s <= oldest_needed_s:
+                self._drop_oldest()
+            if self._groups and self.keep_s <= 0:
+                self._drop_oldest()
             self._groups.append([])
             self._sizes.append(0)
-            while len(self._groups) > 1 and self._groups[1][0].arrival_s <= frame.arrival_s - self.keep_s:
-                self._drop_oldest()  # The one after it reaches back far enough.
         if not self._groups:
             return
         self._groups[-1].append(frame)
@@ -46,9 +50,9 @@ class Recent:
     def ended(self) -> None:
         self._clear()
 
-    def frames(self) -> list[Frame]:
-        """What is held, the first a key frame; empty when there has been none."""
-        return [frame for group in self._groups for frame in group]
+    def groups(self) -> list[list[Frame]]:
+        """What is held, by groups of pictures, oldest first; each begins with a key frame."""
+        return [list(group) for group in self._groups]
 
     def last_group(self) -> list[Frame]:
         """From the last key frame on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from typing import Literal
 
 import msgspec
 from litestar import Router, delete, get, patch, post
@@ -11,7 +10,17 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, UnsetType
 from understudy_contracts.errors import Conflict
 from understudy_contracts.ids import Id, id_from_name
-from understudy_contracts.settings import Camera, CameraSource, Name, ServerSettings, VersionedSettings
+from understudy_contracts.settings import (
+    Camera,
+    CameraSource,
+    Name,
+    PostRecordSeconds,
+    PreRecordSeconds,
+    RecordingMode,
+    ServerSettings,
+    SnapshotSeconds,
+    VersionedSettings,
+)
 from understudy_contracts.verbs import PUT_CAMERA, REMOVE_CAMERA, PutCamera, RemoveCamera
 
 from understudy_api_gateway.identity import Identity
@@ -26,6 +35,8 @@ from understudy_api_gateway.resources.settings.masking import MASK, unmasked
 from understudy_api_gateway.resources.settings.reading import check_licenses, read_settings
 from understudy_api_gateway.resources.settings.requests import SourceGiven
 
+_PLAIN = ("enabled", "recording", "snapshot_every_s", "pre_record_s", "post_record_s")
+
 
 class AddCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Without `id`, one is made from the name."""
@@ -34,7 +45,10 @@ class AddCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: SourceGiven
     id: Id | None = None
     enabled: bool = True
-    recording: Literal["continuous", "off"] = "continuous"
+    recording: RecordingMode = "continuous"
+    snapshot_every_s: SnapshotSeconds | None = None
+    pre_record_s: PreRecordSeconds = 5
+    post_record_s: PostRecordSeconds = 10
 
 
 class ChangeCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +57,10 @@ class ChangeCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name | UnsetType = UNSET
     source: SourceGiven | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
-    recording: Literal["continuous", "off"] | UnsetType = UNSET
+    recording: RecordingMode | UnsetType = UNSET
+    snapshot_every_s: SnapshotSeconds | UnsetType | None = UNSET
+    pre_record_s: PreRecordSeconds | UnsetType = UNSET
+    post_record_s: PostRecordSeconds | UnsetType = UNSET
 
 
 class CameraView(msgspec.Struct, frozen=True):
@@ -61,6 +78,9 @@ class CameraView(msgspec.Struct, frozen=True):
     state: str
     reason: str
     served_by: str
+    snapshot_every_s: int | None
+    pre_record_s: int
+    post_record_s: int
 
 
 class CameraList(msgspec.Struct, frozen=True):
@@ -86,7 +106,16 @@ async def add(
     if camera_in(settings, camera_id) is not None:
         raise Conflict(f"there is a camera {camera_id} already")
     source = _source(data.source, None)
-    camera = Camera(camera_id, name, source, data.enabled, data.recording)
+    camera = Camera(
+        camera_id,
+        name,
+        source,
+        data.enabled,
+        data.recording,
+        snapshot_every_s=data.snapshot_every_s,
+        pre_record_s=data.pre_record_s,
+        post_record_s=data.post_record_s,
+    )
     return await _put(parts, identity, settings, camera, create=True)
 
 
@@ -102,12 +131,13 @@ async def change(
     camera_id: FromPath[str], data: JSONBody[ChangeCamera], parts: PartsOf, identity: IdentityOf
 ) -> CameraView:
     settings, before = await find_camera(parts, camera_id)
-    camera = Camera(
-        id=before.id,
+    # What is not named here (audio, the second stream) stays as it is, too.
+    given = {field: getattr(data, field) for field in _PLAIN if getattr(data, field) is not UNSET}
+    camera = msgspec.structs.replace(
+        before,
         name=before.name if data.name is UNSET else checked_name(data.name),
         source=before.source if data.source is UNSET else _source(data.source, before.source),
-        enabled=before.enabled if data.enabled is UNSET else data.enabled,
-        recording=before.recording if data.recording is UNSET else data.recording,
+        **given,
     )
     return await _put(parts, identity, settings, camera, create=False)
 
@@ -165,6 +195,9 @@ def _view(server_id: str, camera: Camera, now: ServedBy) -> CameraView:
         state=state,
         reason=reason,
         served_by=now.server,
+        snapshot_every_s=camera.snapshot_every_s,
+        pre_record_s=camera.pre_record_s,
+        post_record_s=camera.post_record_s,
     )
 
 

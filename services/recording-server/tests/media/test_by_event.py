@@ -1,0 +1,95 @@
+"""Recording by event with a real agent: nothing before, some seconds from memory, nothing lost, nothing long
+after; also when the recorder is killed in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+import msgspec
+from test_live import recorder_of
+from understudy_contracts.commands import Configure
+from understudy_contracts.model import CameraState
+from understudy_lab.frames import find_gaps, read_frames
+
+FPS = 25
+PRE_S = 2
+POST_S = 2
+
+
+async def by_event(site, cameras, viewer):
+    """A server whose cam-1 records by event and whose cam-2 does not record."""
+    agent = await site.recording_server("north", cameras, [])
+    configure = site.configure(agent, cameras, ["cam-1", "cam-2"], version=2)
+    first, second = configure.settings.settings.cameras
+    chosen = [
+        msgspec.structs.replace(first, recording="event", pre_record_s=PRE_S, post_record_s=POST_S),
+        msgspec.structs.replace(second, recording="off"),
+    ]
+    settings = msgspec.structs.replace(configure.settings.settings, cameras=chosen)
+    changed = msgspec.structs.replace(configure.settings, settings=settings)
+    await site.command(agent, Configure(configure.configuration, changed))
+    await site.beat(agent, lambda beat: [c.state for c in beat.cameras] == [CameraState.LIVE] * 2)
+    return agent, await viewer(agent)
+
+
+async def happen(seen, camera):
+    async with seen.http.post(seen.url(camera, "events"), headers=seen.headers(camera)) as answer:
+        assert answer.status == 201, await answer.text()
+        return await answer.json()
+
+
+def frames_of(files):
+    return [frame for file in files for frame in read_frames(file)]
+
+
+async def test_it_begins_before_the_event_and_ends_after_the_last(site, cameras, viewer, wait_for):
+    agent, seen = await by_event(site, cameras, viewer)
+    first = time.time()
+    await wait_for(lambda: time.time() > first + PRE_S + 1)
+    assert not agent.files("recordings", "**/*")
+
+    event_ms = int(time.time() * 1000)
+    assert await happen(seen, "cam-1") == {"camera": "cam-1", "records_for_s": POST_S}
+    await happen(seen, "cam-2")
+    await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.RECORDING)
+    await wait_for(lambda: time.time() * 1000 > event_ms + 1000)
+    last_ms = int(time.time() * 1000)
+    await happen(seen, "cam-1")  # It goes on that much longer.
+    await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.LIVE)
+    await wait_for(lambda: not agent.files("recordings", "**/*.part"))
+    files = agent.files("recordings/cam-1")
+    frames = frames_of(files)
+    assert find_gaps(frames, FPS) == {"cam-1": []}
+    gop_ms = 400
+    assert event_ms - PRE_S * 1000 - 2 * gop_ms < frames[0].captured_ms < event_ms - PRE_S * 1000 + gop_ms
+    assert abs(int(files[0].name.split("_")[0]) - frames[0].captured_ms) < 500
+    assert last_ms + POST_S * 1000 - 500 < frames[-1].captured_ms < last_ms + POST_S * 1000 + 1000
+    assert not agent.files("recordings/cam-2")
+    await wait_for(lambda: len(agent.files("snapshots/cam-1", "*/*.jpg")) >= 1)
+
+    # The next event soon after records again only what was not recorded yet, but for a group of pictures.
+    await happen(seen, "cam-1")
+    await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.RECORDING)
+    await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.LIVE)
+    await wait_for(lambda: not agent.files("recordings", "**/*.part"))
+    again = frames_of([file for file in agent.files("recordings/cam-1") if file not in files])
+    assert frames[-1].number - FPS < again[0].number <= frames[-1].number + 1 or (
+        again[0].captured_ms > frames[-1].captured_ms
+    )
+
+
+async def test_an_event_outlives_the_recorder(site, cameras, viewer, wait_for):
+    agent, seen = await by_event(site, cameras, viewer)
+    await happen(seen, "cam-1")
+    await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.RECORDING)
+    os.kill(int(recorder_of(agent).name), signal.SIGKILL)
+    await site.beat(agent, lambda beat: beat.recorder.restarts == 1)
+    await happen(seen, "cam-1")
+    await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.RECORDING)
+    await asyncio.gather(*(happen(seen, "cam-1") for _ in range(20)))
+    await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.LIVE)
+    await wait_for(lambda: not agent.files("recordings", "**/*.part"))
+    assert len(agent.files("recordings/cam-1")) >= 2
