@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from understudy_contracts.errors import ConfigurationError
+from understudy_contracts.errors import ConfigurationError, InvalidInput
 
 from understudy_cli.addresses import DEFAULT_PORT, ListenAddress
 from understudy_cli.client.administration import events, licenses, login, logout, users
@@ -140,6 +140,40 @@ def recording_server_command(
     if join:
         arguments += ["--join", join]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell
+
+
+@app.command("doctor")
+def doctor_command(
+    capacity: Annotated[
+        bool, typer.Option("--capacity", help="measure how many cameras this machine can record")
+    ] = False,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="of a recording server: its disk is measured, and it states the figure from its next start on",
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=600, help="for each number of cameras")] = 4.0,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Examine this machine: how many cameras it can record."""
+    import json
+    from dataclasses import asdict
+
+    from understudy_cli.capacity import measure_capacity
+
+    if not capacity:
+        raise InvalidInput("nothing to examine: give --capacity")
+    told = Console(stderr=True, quiet=as_json)
+    found = run_until_ended(measure_capacity(data_dir, seconds, told.print))
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+    else:
+        typer.echo(f"{found.cameras} cameras of 720p at 2 Mbit/s; the {found.limited_by} is the limit")
 
 
 app.command("login")(login)

@@ -121,10 +121,13 @@ class AgentFile:
         """
         content = msgspec.json.format(msgspec.json.encode(record), indent=2)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
-            await asyncio.to_thread(write_private, self.path, content)
+            await asyncio.to_thread(self._write, content)
         except OSError as error:
             raise Unavailable(f"the machine cannot save its state: {error.strerror}") from None
+
+    def _write(self, content: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+        write_private(self.path, content)
 
     def bus_settings(self, record: AgentRecord) -> BusSettings:
         """How to use the bus as this machine; writes the credential to where the client reads it.
