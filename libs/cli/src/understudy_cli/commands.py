@@ -154,7 +154,7 @@ def doctor_command(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="of a recording server: its disk is measured, and it states the figure from its next start on",
+            help="of a recording server: its disk is measured, and it states the figure when it starts again",
         ),
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, max=600, help="for each number of cameras")] = 4.0,
