@@ -86,8 +86,8 @@ def estimate(
 def _reach(points: Sequence[tuple[float, float]], budget: float) -> int:
     base, each = slope(points)
     dearest = max(cost / count for count, cost in points)
-    # A line that falls or lies flat is noise: then the dearest camera counts.
-    return int((budget - max(0.0, base)) / each) if each > dearest / 20 else int(budget / max(dearest, 1e-6))
+    # A line that falls or lies flat is noise: no camera costs next to nothing.
+    return int((budget - max(0.0, base)) / max(each, dearest / 20, 1e-6))
 
 
 async def measure_capacity(
