@@ -29,6 +29,8 @@ LARGEST_BACKLOG = 8 << 20
 LARGEST_GROUP = 24 << 20
 AGAIN_S = 0.25
 """How long until a feed that has ended is asked for again."""
+REFUSED_S = 3.0
+"""How long the recorder may say no to what is wanted: it may not have been told of the camera yet."""
 LOOK_S = 1.0
 """How often a feed that brings nothing looks whether the camera still is this machine's."""
 NOT_HERE = "this server does not serve the camera"
@@ -150,13 +152,18 @@ class Feed:
 
     async def run(self) -> None:
         """Feed until cancelled, or until the camera is not this machine's any more."""
+        patient_until = asyncio.get_running_loop().time() + REFUSED_S
         try:
             while (folder := self._recorder.folder_of(self._camera)) is not None:
                 connection = self._recorder.watch(WatchRequest(folder, self._camera, self._stream))
                 if connection is not None:
                     await self._read(connection, folder)
-                if self._refusal:
+                now = asyncio.get_running_loop().time()
+                if self._begin is not None:
+                    patient_until = now + REFUSED_S
+                if self._refusal and now > patient_until:
                     break
+                self._refusal = ""
                 self._pause()
                 await asyncio.sleep(AGAIN_S)
         finally:
