@@ -18,6 +18,8 @@ from understudy_recording_server.recorder.frames import Frame, Parameters, Strea
 from understudy_recording_server.recorder.splits import Arrived, Joiner
 from understudy_recording_server.recorder.timestamps import AudioTimeline, Timeline
 
+USUAL_OPENING_BYTES = 4096
+"""What comes before a key frame's first slice usually fits."""
 LONGEST_WAIT_S = 2.0
 """Sound goes on without a picture after this."""
 
@@ -28,6 +30,7 @@ class Assembly:
     def __init__(self, streams: Streams) -> None:
         self.streams = streams
         codec = streams.video.codec_context
+        self._video_index = streams.video.index
         self._codec = codec.name
         self._syntax = SYNTAXES.get(codec.name)
         self._joiner = Joiner(self._syntax)
@@ -41,9 +44,13 @@ class Assembly:
     def take(self, packet: Packet[Stream], arrival_s: float, arrival_ms: int) -> list[Frame | Streams]:
         """The frames that are whole now. Before a key frame with other parameters than before: the streams
         to begin anew with."""
-        if packet.stream_index != self.streams.video.index:
+        if packet.stream_index != self._video_index:
             return self._sound(packet, arrival_s, arrival_ms)
         is_key = packet.is_keyframe
+        if not is_key and not self._sounds and self._joiner.is_idle:
+            # The usual case, in few steps: with many cameras they are what the processor has to do.
+            placed = self._timeline.place(packet.dts, packet.pts, arrival_s)
+            return [Frame(packet, True, False, placed.dts, placed.pts, arrival_s, arrival_ms, placed.jumped)]
         captured_ms = _captured_ms(packet) if is_key else None
         arrived = Arrived(packet, is_key, packet.dts, packet.pts, arrival_s, arrival_ms, captured_ms)
         return self._placed(self._joiner.take(arrived))
@@ -56,7 +63,8 @@ class Assembly:
         found: list[Frame | Streams] = []
         for one in whole:
             placed = self._timeline.place(one.dts, one.pts, one.arrival_s)
-            found += self._sounds_before(placed.dts * self.streams.video_tick_s)
+            if self._sounds:
+                found += self._sounds_before(placed.dts * self.streams.video_tick_s)
             if one.is_key and self._changed(one.packet):
                 found.append(self.streams)
             found.append(
@@ -91,6 +99,9 @@ class Assembly:
     def _changed(self, packet: Packet[Stream]) -> bool:
         """Whether this key frame brings other parameter sets than those before."""
         if self._syntax is None:
+            return False
+        found = opening(bytes(memoryview(packet)[:USUAL_OPENING_BYTES]), self._syntax)
+        if found.slice_at is not None and set(found.parameters) <= set(self._sets):
             return False
         data = bytes(packet)
         found = opening(data, self._syntax)

@@ -107,7 +107,6 @@ class Camera:
         self._first_key_frame: FirstKeyFrame | None = None
         self._last_frame_at: int | None = None
         self._bytes_received = 0
-        self._bytes_written = 0
         self._frames = 0
         self._reconnects = 0
         self._skew_ms: int | None = None
@@ -190,7 +189,7 @@ class Camera:
             connected_at_ms=self._connected_at,
             first_key_frame_at_ms=first.at_ms if first else None,
             last_frame_at_ms=self._last_frame_at,
-            bytes_written=self._bytes_written,
+            bytes_written=self._writer.bytes_written if self._writer else 0,
             frames_written=self._frames,
             reconnects=self._reconnects,
             last_error=self._last_error,
@@ -203,7 +202,7 @@ class Camera:
         return self._bytes_received
 
     def _is_over(self, turn: int) -> bool:
-        return self._stopping.is_set() or turn != self._turn
+        return turn != self._turn or self._stopping.is_set()
 
     def _run(self, turn: int) -> None:
         if self._after is not None:
@@ -242,10 +241,11 @@ class Camera:
             source.close()
 
     def _read(self, source: Source, turn: int) -> None:
+        stopping, monotonic, wall_ms = self._stopping.is_set, self._clock.monotonic, self._clock.wall_ms
         for packet in source.packets():
-            arrival_s, arrival_ms = self._clock.monotonic(), self._clock.wall_ms()
+            arrival_s, arrival_ms = monotonic(), wall_ms()
             with self._lock:
-                if self._is_over(turn):
+                if turn != self._turn or stopping():
                     return
                 if self._assembly is None:
                     self._assembly = Assembly(source.streams)
@@ -255,6 +255,7 @@ class Camera:
                 self._hand(self._assembly.take(packet, arrival_s, arrival_ms))
 
     def _hand(self, frames: list[Frame | Streams]) -> None:
+        recording = self._recording
         for frame in frames:
             if isinstance(frame, Streams):
                 self._begin_sinks(frame)
@@ -263,8 +264,8 @@ class Camera:
                 self._quiet_after = frame.arrival_s + SOCKET_TIMEOUT_S
                 if frame.captured_ms is not None:
                     self._skew_ms = frame.captured_ms - frame.arrival_ms
-            if self._recording is not None:
-                self._recording.take(frame)
+            if recording is not None:
+                recording.take(frame)
             elif frame.is_video:
                 self._watch(frame)
             self._fan_out.hand(frame)
@@ -296,10 +297,11 @@ class Camera:
 
     def _written(self, frame: Frame, writer: Writer) -> None:
         self._frames += 1
-        self._bytes_written = writer.bytes_written
         self._last_frame_at = frame.arrival_ms
+        if self._state is CameraState.RECORDING:
+            return
         segment = writer.segment
-        if self._state is not CameraState.RECORDING and segment is not None and segment.has_first_frame:
+        if segment is not None and segment.has_first_frame:
             self._change(CameraState.RECORDING, "")
             if self._first_key_frame is None:
                 file = segment.path.relative_to(self._data.path).as_posix()

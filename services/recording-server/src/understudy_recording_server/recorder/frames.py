@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
@@ -53,8 +54,7 @@ class Streams:
         return container.add_stream_from_template(self.audio, opaque=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A frame as it came, with its place on the connection's time line.
 
     `dts` and `pts` are in ticks of its stream, from 0 at the connection's first video frame; `dts` strictly

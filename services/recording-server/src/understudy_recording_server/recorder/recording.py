@@ -35,8 +35,12 @@ class Recording:
 
     def take(self, frame: Frame) -> None:
         writer = self._writer
-        if self._streams is None or (writer.segment is None and frame.arrival_s < self._rests_until):
+        if self._streams is None:
             return
+        if self._rests_until:
+            if frame.arrival_s < self._rests_until:
+                return
+            self._rests_until = 0.0
         try:
             written = writer.write(frame, self._streams)
         except OSError as error:

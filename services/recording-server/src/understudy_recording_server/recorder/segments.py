@@ -46,8 +46,12 @@ class PartFile:
         return self.path.name
 
     def write(self, data: bytes) -> int:
-        view = memoryview(data)
         try:
+            count = os.write(self._descriptor, data)
+            self.size += count
+            if count == len(data):
+                return count
+            view = memoryview(data)[count:]
             while view:
                 count = os.write(self._descriptor, view)
                 self.size += count

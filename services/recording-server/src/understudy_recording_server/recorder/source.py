@@ -79,10 +79,10 @@ class Source:
         try:
             wanted = [stream for stream in (self.streams.video, self.streams.audio) if stream is not None]
             for packet in self._container.demux(wanted):
-                silent_s, last = time.monotonic() - last, time.monotonic()
+                before, last = last, time.monotonic()
                 if packet.size:
                     yield packet
-                if silent_s >= SOCKET_TIMEOUT_S:
+                if last - before >= SOCKET_TIMEOUT_S:
                     # The demuxer answers the first time-out with the frame that its parser held back.
                     raise SourceProblem(STALLED)
         except av.error.TimeoutError:

@@ -6,8 +6,7 @@ sets between them, as many do at key frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from av.packet import Packet
 from av.stream import Stream
 
@@ -18,8 +17,7 @@ WATCHED = 50
 key frames are, for which the muxer waits anyway, and all of a camera that has split another frame."""
 
 
-@dataclass(slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, gc=False, eq=False):
     """A packet and what came with it."""
 
     packet: Packet[Stream]
@@ -39,6 +37,11 @@ class Joiner:
         self._syntax = syntax
         self._watched = WATCHED
         self._held: Arrived | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a frame that is no key frame would pass at once."""
+        return self._held is None and (self._watched == 0 or self._syntax is None)
 
     def take(self, arrived: Arrived) -> list[Arrived]:
         """The frames that are whole now."""

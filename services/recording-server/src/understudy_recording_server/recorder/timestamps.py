@@ -6,7 +6,7 @@ Cameras send the first frame without a timestamp, the same one twice, clocks tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 JUMP_FORWARD_S = 10.0
 """A step this much larger than the time that has really passed is a jump."""
@@ -28,8 +28,7 @@ REANCHOR_MS = 2000
 """From this difference on it is no drift but a jump of one of the clocks."""
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """Times of a frame in ticks of its stream; `jumped` says that a new file should begin at a key frame."""
 
     dts: int
@@ -46,6 +45,7 @@ class Timeline:
     def __init__(self, tick_s: float, start: int = 0) -> None:
         """`start`: where the first frame is to be placed."""
         self._per_second = 1.0 / tick_s
+        self._furthest_back = -JUMP_BACK_S * self._per_second
         self._last_in: int | None = None
         self._last_out = start - 1
         self._offset = 0
@@ -70,16 +70,18 @@ class Timeline:
         source = dts if dts is not None else pts
         if not self._begun:
             return self._first(source, pts, arrival_s)
-        passed = max(0.0, arrival_s - self._arrival)
+        passed = arrival_s - self._arrival
         self._arrival = arrival_s
         if source is None:
             return self._after(passed, None, pts, arrival_s)
         if self._last_in is None:
             # The first frame came without a timestamp: this one fixes where it was.
             self._offset = self._last_out + self._ticks(passed) - source
-        elif self._is_jump(source - self._last_in, passed):
-            self._last_in = source
-            return self._jump(source, pts, passed, arrival_s)
+        else:
+            step = source - self._last_in
+            if step > (passed + JUMP_FORWARD_S) * self._per_second or step < self._furthest_back:
+                self._last_in = source
+                return self._jump(source, pts, passed, arrival_s)
         self._last_in = source
         out = source + self._offset
         if out <= self._last_out:
@@ -90,7 +92,7 @@ class Timeline:
         else:
             self._grew_at = arrival_s
         self._last_out = out
-        return Placed(out, self._presented(out, source, pts), jumped=False)
+        return Placed(out, out if pts == source else self._presented(out, source, pts), False)
 
     def _first(self, source: int | None, pts: int | None, arrival_s: float) -> Placed:
         self._begun = True
@@ -109,10 +111,6 @@ class Timeline:
         placed = self._after(passed, source, pts, arrival_s)
         self._offset = placed.dts - source
         return Placed(placed.dts, placed.pts, jumped=True)
-
-    def _is_jump(self, step: int, passed: float) -> bool:
-        step_s = step / self._per_second
-        return step_s > passed + JUMP_FORWARD_S or step_s < -JUMP_BACK_S
 
     def _presented(self, out: int, source: int | None, pts: int | None) -> int:
         if source is None or pts is None or not 0 <= pts - source <= LONGEST_REORDER_S * self._per_second:

@@ -52,8 +52,10 @@ class Writer:
     @property
     def bytes_written(self) -> int:
         """Bytes that the kernel has taken, all files together."""
-        closing = self._closing.segment.size if self._closing else 0
-        return self._bytes_before + closing + (self._segment.size if self._segment else 0)
+        # Read by other threads too, without a lock: between two files the count may be behind for a moment.
+        closing, segment = self._closing, self._segment
+        open_bytes = (closing.segment.size if closing else 0) + (segment.size if segment else 0)
+        return self._bytes_before + open_bytes
 
     def connected(self) -> None:
         """A new connection begins, with a timeline of its own."""
@@ -70,6 +72,10 @@ class Writer:
         Raises:
             OSError: the disk said no. The file is torn: `end` it; the next key frame may begin another.
         """
+        if not frame.is_key and self._segment is not None and self._closing is None and frame.is_video:
+            self._cut_next |= frame.jumped
+            self._segment.write(frame)
+            return True
         if not frame.is_video:
             return self._write_audio(frame)
         if self._closing is not None and frame.arrival_s > self._closing.until_s:
