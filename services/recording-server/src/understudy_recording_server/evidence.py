@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from understudy_contracts.machine import CameraEvidence
 from understudy_contracts.model import CameraState
 
+from understudy_recording_server.recorder.changes import same_recording
 from understudy_recording_server.recorder.protocol import (
     CameraChanged,
     CameraSpec,
@@ -73,7 +74,9 @@ class Evidence:
         for spec in wanted.cameras:
             camera = known.get(spec.id)
             now.cameras[spec.id] = (
-                camera if camera is not None and camera.spec == spec else _Camera(spec, generation)
+                camera
+                if camera is not None and same_recording(camera.spec, spec)
+                else _Camera(spec, generation)
             )
         self._stopping.update((folder, camera) for camera in known if camera not in now.cameras)
         self._sets[folder] = now

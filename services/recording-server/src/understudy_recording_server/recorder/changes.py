@@ -30,11 +30,12 @@ def changes(running: Mapping[str, CameraSpec], wanted: Sequence[CameraSpec]) -> 
     if len(by_id) != len(wanted):
         raise InvalidInput("the same camera is listed twice: list each once")
     return Changes(
-        stop=[id_ for id_, spec in running.items() if not _same(by_id.get(id_), spec)],
-        start=[spec for spec in wanted if not _same(running.get(spec.id), spec)],
-        keep=[id_ for id_, spec in running.items() if _same(by_id.get(id_), spec)],
+        stop=[id_ for id_, spec in running.items() if not same_recording(by_id.get(id_), spec)],
+        start=[spec for spec in wanted if not same_recording(running.get(spec.id), spec)],
+        keep=[id_ for id_, spec in running.items() if same_recording(by_id.get(id_), spec)],
     )
 
 
-def _same(one: CameraSpec | None, other: CameraSpec) -> bool:
+def same_recording(one: CameraSpec | None, other: CameraSpec) -> bool:
+    """Whether the recording goes on untouched when one becomes the other."""
     return one is not None and msgspec.structs.replace(one, sub=other.sub) == other
