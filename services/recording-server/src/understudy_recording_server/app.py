@@ -126,7 +126,10 @@ async def _live(
         if progress.state != "running":
             keeper.look_again()
 
-    recorder = RecorderProcess(data_dir, clock, heartbeats.change, finished)
+    def ended() -> None:
+        keeper.look_again()
+
+    recorder = RecorderProcess(data_dir, clock, heartbeats.change, finished, ended=ended)
     cameras = recorder.evidence.cameras
     places = [data_dir, *(data_dir / name for name in ("recordings", "failovers", "incoming"))]
     storage = StorageWatch(places, heartbeats.change, cameras)

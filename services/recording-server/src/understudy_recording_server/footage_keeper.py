@@ -61,6 +61,7 @@ class FootageKeeper:
         self._rate = WriteRate()
         self._wall_clock = WallClockWatch(clock.wall_ms(), clock.monotonic())
         self._build_at = 0.0
+        self._again = False
         self._rests_until = 0.0
         self._building = asyncio.Lock()
 
@@ -91,7 +92,7 @@ class FootageKeeper:
 
     def look_again(self) -> None:
         """Files have come or gone in another way: build the index anew at the next round."""
-        self._build_at = 0.0
+        self._again = True
 
     def forget_folder(self, folder: str) -> None:
         """A folder is about to be removed, on purpose."""
@@ -112,6 +113,7 @@ class FootageKeeper:
     async def rebuild(self) -> None:
         """Build the index from the files. When that fails there is none, and nothing is removed."""
         async with self._building:
+            self._again = False
             began = time.monotonic()
             before = self._catalog
             self._news = []
@@ -141,7 +143,7 @@ class FootageKeeper:
             self._days = seen
         if lost:
             log.error("folders of footage are gone", folders=lost[:5], count=len(lost))
-        if lost or time.monotonic() >= self._build_at:
+        if lost or self._again or time.monotonic() >= self._build_at:
             await self.rebuild()
         self._rate.note(time.monotonic(), sum(camera.bytes_written for camera in self._cameras()))
         room = await self._room()

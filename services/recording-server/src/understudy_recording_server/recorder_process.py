@@ -67,14 +67,17 @@ class RecorderProcess:
         changed: Callable[[], None],
         finished: Callable[[SegmentFinished | FileRecovered], None] = lambda _: None,
         *,
+        ended: Callable[[], None] = lambda: None,
         protocol: str | None = None,
     ) -> None:
-        """`protocol` is what the recorder must speak: by default, what this process does."""
+        """`ended` is called when a recorder has: it may have finished files without a word. `protocol` is
+        what the recorder must speak: by default, what this process does."""
         self.evidence = Evidence()
         self._data_dir = data_dir
         self._clock = clock
         self._changed = changed
         self._finished = finished
+        self._on_end = ended
         self._sets: dict[str, CameraSet] = {}
         self._events: dict[tuple[str, str], float] = {}
         self._generation = 0
@@ -213,6 +216,7 @@ class RecorderProcess:
 
     def _ended(self, status: int | None) -> None:
         """What its end means: it was switched off, it cannot run here, or it crashed."""
+        self._on_end()
         if self._disabled is not None:
             log.warning("the recorder is switched off", reason=self._disabled)
             self.evidence.recorder_gone(CameraState.DISABLED, self._disabled)

@@ -81,8 +81,9 @@ async def test_nothing_but_the_last_second_is_lost(site, cameras):
 
     # The index that the running agent holds is that of the files.
     data = FootageRoot(agent.data_dir)
-    recorder = recorder_of(agent)
-    kill(recorder)  # Every file that is there now is finished, or recovered by the next recorder.
+    kill(recorder_of(agent))
+    at = time.time() * 1000
+    await site.beat(agent, lambda beat: recording(beat) and last_frame(beat) > at)
     (agent.data_dir / "recorder.disabled").write_text("the test counts")
     beat = await site.beat(agent, lambda beat: beat.recorder.state == "disabled")
     await settled(site, agent, data)

@@ -1,0 +1,135 @@
+"""The keeper on a real folder: what it knows is what is there, and what it does not know it leaves alone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from understudy_footage import Catalog, FootageRoot, RecordingName, day_of, make_folders
+from understudy_footage.check import check
+from understudy_recording_server.care import Care
+from understudy_recording_server.footage_keeper import FootageKeeper
+from understudy_recording_server.retention import DAY_MS, Rules
+from understudy_runtime.clock import SystemClock
+
+NOW = int(time.time() * 1000)
+
+
+def put(root: FootageRoot, start_ms: int, size: int = 10, failover: str | None = None) -> Path:
+    path = root.recording("cam-1", RecordingName(start_ms, 60_000, failover))
+    make_folders(path.parent)
+    path.write_bytes(b"x" * size)
+    return path
+
+
+class Watched:
+    """A keeper, and what it has said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.care = Care()
+        self.lost: list[str] = []
+        self.data = FootageRoot(folder)
+        self.keeper = FootageKeeper(
+            folder,
+            SystemClock(),
+            care=lambda: self.care,
+            cameras=list,
+            changed=lambda: None,
+            lost=self.lost.append,
+        )
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+async def test_what_is_too_old_goes_and_nothing_else(watched):
+    data = watched.data
+    old = [put(data, NOW - 9 * DAY_MS + minute * 60_000) for minute in range(3)]
+    with_notes = put(data, NOW - 8 * DAY_MS)
+    notes = with_notes.with_name("notes.txt")
+    notes.write_text("mine")
+    coming = put(data, NOW - 7 * DAY_MS, failover="f-5")
+    new = put(data, NOW - DAY_MS)
+    part = data.part("cam-1", NOW - 9 * DAY_MS + 999)
+    part.write_bytes(b"unfinished")
+    away = put(data.failover("f-6"), NOW - 9 * DAY_MS)
+    watched.care = Care(Rules(days=3), not_home=frozenset({"f-5"}))
+    await watched.keeper.round()
+    assert not any(path.exists() for path in [*old, with_notes])
+    assert all(path.exists() for path in [notes, coming, new, part, away])
+    part.unlink()
+    watched.care = Care(Rules(days=3))
+    put(data, NOW - 9 * DAY_MS)
+    watched.keeper.look_again()
+    await watched.keeper.round()
+    assert not coming.exists()
+    # Days that are empty are gone, and that is no loss.
+    assert sorted(path.name for path in (data.recordings / "cam-1").iterdir()) == sorted(
+        [day_of(NOW - 8 * DAY_MS), day_of(NOW - DAY_MS)]
+    )
+    await watched.keeper.round()
+    assert watched.lost == []
+    assert (watched.keeper.files, watched.keeper.bytes) == (2, 20)
+
+
+async def test_a_missing_or_broken_index_deletes_nothing(watched):
+    old = put(watched.data, NOW - 9 * DAY_MS)
+    watched.care = Care(Rules(days=3, bytes=0))
+    # One of the folders cannot be read: what there is is not known, so nothing goes.
+    snapshots = watched.data.snapshots
+    snapshots.write_text("in the way")
+    await watched.keeper.round()
+    await watched.keeper.round()
+    assert old.exists()
+    assert watched.keeper.files == 0
+    snapshots.unlink()
+    watched.keeper.look_again()
+    await watched.keeper.round()
+    assert not old.exists()
+
+
+async def test_without_settings_nothing_goes(watched):
+    old = put(watched.data, 0)
+    await watched.keeper.round()
+    assert old.exists()
+
+
+async def test_files_that_were_finished_without_a_word_are_found(watched):
+    await watched.keeper.round()
+    path = put(watched.data, NOW)
+    watched.keeper.note(path.relative_to(watched.data.path).as_posix(), 10)
+    put(watched.data, NOW + 60_000)
+    assert watched.keeper.files == 1
+    watched.keeper.look_again()
+    await watched.keeper.round()
+    assert watched.keeper.files == 2
+    assert check(watched.data, Catalog.build(watched.data)) == []
+
+
+async def test_what_somebody_else_removed_is_told_once(watched):
+    paths = [put(watched.data, NOW - number * DAY_MS) for number in range(3)]
+    await watched.keeper.round()
+    for path in paths[1:]:
+        path.unlink()
+        path.parent.rmdir()
+    await watched.keeper.round()
+    await watched.keeper.round()
+    assert watched.lost == ["2 files of cam-1 are gone that this server did not remove"]
+    assert watched.keeper.files == 1
+
+
+async def test_a_link_in_the_place_of_a_folder_is_not_followed(watched, tmp_path_factory):
+    elsewhere = FootageRoot(tmp_path_factory.mktemp("elsewhere"))
+    theirs = put(elsewhere, NOW - 9 * DAY_MS)
+    mine = put(watched.data, NOW - 9 * DAY_MS)
+    await watched.keeper.round()
+    # Changed after it was noted: the name leads out of the data folder now.
+    mine.unlink()
+    mine.parent.rmdir()
+    mine.parent.symlink_to(theirs.parent)
+    watched.care = Care(Rules(days=3))
+    await watched.keeper.round()
+    assert theirs.exists()
