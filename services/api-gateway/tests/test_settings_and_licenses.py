@@ -141,3 +141,24 @@ async def test_a_deleted_server_takes_its_settings_along(admin):
     await admin.call("GET", "/servers/north/settings", expect=404)
     whats = [entry["what"] for entry in (await admin.get("/audit"))["items"]]
     assert whats[:2] == ["removed-server", "forgot-settings"]
+
+
+async def test_a_second_stream_and_audio_are_settings_like_others(admin):
+    await admin.add_recording_server("North")
+    await admin.call("POST", "/licenses", json={"keys": ["KEY-1"], "server": "north"}, expect=201)
+    sub = {"url": "rtsp://10.0.0.5/small", "username": "root", "password": "canary-password"}
+    added = camera("Door", id="door", sub_source=sub, audio="off")
+    made = await admin.call("POST", "/servers/north/cameras", json=added, expect=201)
+    assert "canary-password" not in made.text
+    assert made.json()["sub_source"]["password"] == "***"
+    renamed = await admin.call("PATCH", "/cameras/door", json={"name": "Front door"}, expect=200)
+    assert (renamed.json()["audio"], renamed.json()["sub_source"]["url"]) == ("off", sub["url"])
+    assert "canary-password" not in renamed.text
+    kept = {**sub, "url": "rtsp://10.0.0.5/other", "password": "***"}
+    await admin.call("PATCH", "/cameras/door", json={"sub_source": kept, "audio": "copy"}, expect=200)
+    for bad in [{"sub_source": {"url": "file:///etc/passwd"}}, {"sub_source": {**sub, "x": 1}}]:
+        assert (await admin.call("PATCH", "/cameras/door", json=bad)).status_code in {400, 422}
+    shown = await admin.get("/cameras/door")
+    assert (shown["audio"], shown["sub_source"]["url"]) == ("copy", kept["url"])
+    gone = await admin.call("PATCH", "/cameras/door", json={"sub_source": None}, expect=200)
+    assert gone.json()["sub_source"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Literal
 
 import msgspec
 from litestar import Router, delete, get, patch, post
@@ -35,7 +36,7 @@ from understudy_api_gateway.resources.settings.masking import MASK, unmasked
 from understudy_api_gateway.resources.settings.reading import check_licenses, read_settings
 from understudy_api_gateway.resources.settings.requests import SourceGiven
 
-_PLAIN = ("enabled", "recording", "snapshot_every_s", "pre_record_s", "post_record_s")
+_PLAIN = ("enabled", "recording", "audio", "snapshot_every_s", "pre_record_s", "post_record_s")
 
 
 class AddCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +47,8 @@ class AddCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Id | None = None
     enabled: bool = True
     recording: RecordingMode = "continuous"
+    audio: Literal["copy", "off"] = "copy"
+    sub_source: SourceGiven | None = None
     snapshot_every_s: SnapshotSeconds | None = None
     pre_record_s: PreRecordSeconds = 5
     post_record_s: PostRecordSeconds = 10
@@ -58,6 +61,8 @@ class ChangeCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: SourceGiven | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     recording: RecordingMode | UnsetType = UNSET
+    audio: Literal["copy", "off"] | UnsetType = UNSET
+    sub_source: SourceGiven | UnsetType | None = UNSET
     snapshot_every_s: SnapshotSeconds | UnsetType | None = UNSET
     pre_record_s: PreRecordSeconds | UnsetType = UNSET
     post_record_s: PostRecordSeconds | UnsetType = UNSET
@@ -81,6 +86,8 @@ class CameraView(msgspec.Struct, frozen=True):
     snapshot_every_s: int | None
     pre_record_s: int
     post_record_s: int
+    audio: str
+    sub_source: CameraSource | None
 
 
 class CameraList(msgspec.Struct, frozen=True):
@@ -115,6 +122,8 @@ async def add(
         snapshot_every_s=data.snapshot_every_s,
         pre_record_s=data.pre_record_s,
         post_record_s=data.post_record_s,
+        audio=data.audio,
+        sub_source=_source(data.sub_source, None, "sub_source") if data.sub_source else None,
     )
     return await _put(parts, identity, settings, camera, create=True)
 
@@ -131,12 +140,12 @@ async def change(
     camera_id: FromPath[str], data: JSONBody[ChangeCamera], parts: PartsOf, identity: IdentityOf
 ) -> CameraView:
     settings, before = await find_camera(parts, camera_id)
-    # What is not named here (audio, the second stream) stays as it is, too.
     given = {field: getattr(data, field) for field in _PLAIN if getattr(data, field) is not UNSET}
     camera = msgspec.structs.replace(
         before,
         name=before.name if data.name is UNSET else checked_name(data.name),
         source=before.source if data.source is UNSET else _source(data.source, before.source),
+        sub_source=_sub_source(data.sub_source, before.sub_source),
         **given,
     )
     return await _put(parts, identity, settings, camera, create=False)
@@ -159,6 +168,8 @@ async def _put(
     parts: Parts, identity: Identity, settings: VersionedSettings, camera: Camera, *, create: bool
 ) -> CameraView:
     check_camera_url(camera.source.url)
+    if camera.sub_source is not None:
+        check_camera_url(camera.sub_source.url)
     before = settings.settings
     others = [other for other in before.cameras if other.id != camera.id]
     after: ServerSettings = msgspec.structs.replace(before, cameras=[*others, camera])
@@ -175,21 +186,28 @@ async def _put(
     return _view(server.id, camera, await served_by(parts, server))
 
 
-def _source(given: SourceGiven, before: CameraSource | None) -> CameraSource:
+def _source(given: SourceGiven, before: CameraSource | None, field: str = "source") -> CameraSource:
     old = msgspec.to_builtins(before) if before is not None else None
-    return msgspec.convert(unmasked(msgspec.to_builtins(given), old, "source"), CameraSource)
+    return msgspec.convert(unmasked(msgspec.to_builtins(given), old, field), CameraSource)
+
+
+def _sub_source(given: SourceGiven | UnsetType | None, before: CameraSource | None) -> CameraSource | None:
+    if given is UNSET:
+        return before
+    return None if given is None else _source(given, before, "sub_source")
+
+
+def _shown(source: CameraSource) -> CameraSource:
+    return msgspec.structs.replace(source, password=MASK) if source.password else source
 
 
 def _view(server_id: str, camera: Camera, now: ServedBy) -> CameraView:
-    source = camera.source
-    if source.password:
-        source = msgspec.structs.replace(source, password=MASK)
     state, reason = now.state_of(camera.id) if camera.enabled else ("disabled", "switched off by a person")
     return CameraView(
         id=camera.id,
         name=camera.name,
         server=server_id,
-        source=source,
+        source=_shown(camera.source),
         enabled=camera.enabled,
         recording=camera.recording,
         state=state,
@@ -198,6 +216,8 @@ def _view(server_id: str, camera: Camera, now: ServedBy) -> CameraView:
         snapshot_every_s=camera.snapshot_every_s,
         pre_record_s=camera.pre_record_s,
         post_record_s=camera.post_record_s,
+        audio=camera.audio,
+        sub_source=_shown(camera.sub_source) if camera.sub_source else None,
     )
 
 

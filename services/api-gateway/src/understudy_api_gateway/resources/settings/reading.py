@@ -44,6 +44,8 @@ def check_settings(settings: ServerSettings) -> None:
             raise InvalidInput(f"camera {camera.id} is there twice")
         seen.add(camera.id)
         check_camera_url(camera.source.url)
+        if camera.sub_source is not None:
+            check_camera_url(camera.sub_source.url)
 
 
 async def check_licenses(parts: Parts, server_id: str, before: ServerSettings, after: ServerSettings) -> None:

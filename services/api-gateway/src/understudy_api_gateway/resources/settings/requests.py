@@ -28,6 +28,7 @@ class CameraInSettings(Camera, frozen=True, omit_defaults=True, forbid_unknown_f
     """A camera with its id."""
 
     source: SourceGiven
+    sub_source: SourceGiven | None = None
 
 
 class DeviceGiven(Device, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
