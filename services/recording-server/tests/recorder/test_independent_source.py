@@ -230,3 +230,17 @@ async def test_the_cameras_clock_is_compared_with_ours(start_recorder, real_came
         )
     )
     assert -500 < status["cameras"][0]["clock_skew_ms"] <= 5
+
+
+async def test_a_file_with_sound_is_recovered_after_kill_9(start_recorder, real_cameras, tmp_path) -> None:
+    first_life = await start_recorder()
+    await first_life.apply([{"id": "one", "url": real_cameras.url("aac")}])
+    await _written(first_life, "one", 60)
+    await first_life.kill()
+    second_life = await start_recorder()
+    [recovered] = second_life.told("recovered")
+    # A fragment is 0.2 s long, and the muxer and the joiner hold a frame each.
+    assert recovered["duration_ms"] > (60 - 10) * 40
+    await second_life.shut_down()
+    [[video, sound]] = await _files(tmp_path / "data", "one")
+    assert abs(float(video["duration"]) - float(sound["duration"])) < 0.3
