@@ -173,10 +173,13 @@ async def test_a_read_only_disk_is_reported_and_recording_goes_on_afterwards(
     camera.set_fault("none")
     beat = await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.FAILED)
     assert "Read-only file system" in beat.cameras[0].reason
+    torn = agent.files("recordings", "**/*.part")
     before = len(agent.files("recordings"))
     assert await run("mount", "-o", "remount,rw", str(small_disk)) == 0
     await site.beat(agent, recording)
     await wait_for(lambda: len(agent.files("recordings")) > before)
+    # What could not be finished then is finished now, without a restart.
+    await wait_for(lambda: not any(path.exists() for path in torn))
     await agent.end()
     assert all(read_frames(path) for path in agent.files("recordings"))
     assert not agent.files("recordings", "**/*.part")

@@ -27,16 +27,19 @@ class Finisher:
         self._pool = ThreadPoolExecutor(threads, "finisher")
         self._ending = Event()
         self._left: SimpleQueue[Callable[[], bool]] = SimpleQueue()
-        Thread(target=self._try_later, name="finisher-later", daemon=True).start()
+        self._later = Thread(target=self._try_later, name="finisher-later", daemon=True)
+        self._later.start()
 
     def finish(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> Future[None]:
         """Finish a file in the background, and report it, or what went wrong. The future never fails."""
         return self._pool.submit(self._run, folder, camera, part, duration_ms)
 
     def close(self) -> None:
-        """Wait for all files; do not wait to try again those that failed."""
+        """Wait for all files; those that failed are tried once more, without a pause."""
         self._ending.set()
         self._pool.shutdown(wait=True)
+        self._later.join()
+        self._try_left()
 
     def _run(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> None:
         waits = pauses(0.2, 2.0)
@@ -57,10 +60,13 @@ class Finisher:
     def _try_later(self) -> None:
         """Beside the pool, so that nobody who stops a camera waits for a disk that is ill."""
         while not self._ending.wait(LATER_S):
-            for _ in range(self._left.qsize()):
-                again = self._left.get()
-                if not again():
-                    self._left.put(again)
+            self._try_left()
+
+    def _try_left(self) -> None:
+        for _ in range(self._left.qsize()):
+            again = self._left.get()
+            if not again():
+                self._left.put(again)
 
     def _finished_later(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> bool:
         """Whether there is nothing left to do. What is not finished when the recorder ends is recovered at
