@@ -200,7 +200,8 @@ def _handing_back(failover: Failover, world: World) -> Move:
     without_original = failover.stop_confirmed and not world.original_answers
     released = taken(failover, "release")
     if not released and not world.original_answers and not failover.stop_confirmed:
-        return Enter(Phase.LICENSING, {"original": "away", "stop_requested": False})
+        # A stop that a person asked for stays asked for: it is carried out when the original is back.
+        return Enter(Phase.LICENSING, {"original": "away"})
     if not tried(failover, "permit-stand-in") and world.stand_in_answers and not released:
         return Step("permit-stand-in", soft=True)
     if not taken(failover, "return-keys"):
