@@ -367,6 +367,21 @@ def test_the_original_dies_again_while_it_is_handed_back_to():
     assert site.keys_at == "fs-1"
 
 
+def test_a_stop_stays_asked_for_when_the_original_dies_again_on_its_way_back():
+    site = begin(automatic=False)
+    site.original_up = True
+    site.run()
+    site.write({"stop_requested": True})
+    while site.failover.phase is not Phase.HANDING_BACK:
+        site.carry_out(next_move(site.failover, site.world()))
+    site.original_up = False
+    site.run()
+    assert site.failover.phase is Phase.ACTIVE
+    site.original_returns()
+    site.run()
+    assert site.failover.phase is Phase.DONE
+
+
 def test_a_confirmed_stop_without_the_original_ends_and_waits_for_it_with_the_footage():
     site = begin()
     site.run()
