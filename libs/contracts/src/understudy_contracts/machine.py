@@ -90,6 +90,8 @@ class CameraEvidence(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a server does with one camera. Times are UTC milliseconds, None when it has not happened yet.
 
     `frames_received` counts what the camera sent, written or not; None where the recorder does not tell.
+    `bitrate_bps` is of what it sent, `fps` of what was written, both in the last second.
+    `clock_skew_ms` is how far the camera's clock is ahead of the server's; None until it told the time.
     """
 
     camera: Id
@@ -103,6 +105,9 @@ class CameraEvidence(msgspec.Struct, frozen=True, omit_defaults=True):
     frames_written: int = 0
     frames_received: int | None = None
     reconnects: int = 0
+    bitrate_bps: int = 0
+    fps: float = 0.0
+    clock_skew_ms: int | None = None
 
 
 class Authority(msgspec.Struct, frozen=True, omit_defaults=True):

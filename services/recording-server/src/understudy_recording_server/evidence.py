@@ -37,15 +37,22 @@ class _Camera:
     last_frame_at: int | None = None
     bytes: int = 0
     frames: int = 0
+    received: int = 0
     reconnects: int = 0
     earlier_bytes: int = 0
     earlier_frames: int = 0
+    earlier_received: int = 0
     earlier_reconnects: int = 0
+    bitrate_bps: int = 0
+    fps: float = 0.0
+    skew_ms: int | None = None
 
     def recorder_gone(self, state: CameraState, reason: str) -> None:
         self.state, self.reason = state, reason
+        self.bitrate_bps, self.fps = 0, 0.0
         self.earlier_bytes, self.bytes = self.earlier_bytes + self.bytes, 0
         self.earlier_frames, self.frames = self.earlier_frames + self.frames, 0
+        self.earlier_received, self.received = self.earlier_received + self.received, 0
         self.earlier_reconnects, self.reconnects = self.earlier_reconnects + self.reconnects + 1, 0
 
 
@@ -140,6 +147,8 @@ class Evidence:
             return False
         camera.last_frame_at = status.last_frame_at_ms or camera.last_frame_at
         camera.bytes, camera.frames = status.bytes_written, status.frames_written
+        camera.received, camera.skew_ms = status.frames_received, status.clock_skew_ms
+        camera.bitrate_bps, camera.fps = status.bitrate_bps, status.fps
         camera.reconnects = status.reconnects
         news = _first(camera, status.connected_at_ms, status.first_key_frame_at_ms)
         return _change(camera, status.state, status.reason) or news
@@ -171,5 +180,9 @@ def _evidence(camera: _Camera, failover: str | None) -> CameraEvidence:
         last_frame_at=camera.last_frame_at,
         bytes_written=camera.earlier_bytes + camera.bytes,
         frames_written=camera.earlier_frames + camera.frames,
+        frames_received=camera.earlier_received + camera.received,
         reconnects=camera.earlier_reconnects + camera.reconnects,
+        bitrate_bps=camera.bitrate_bps,
+        fps=camera.fps,
+        clock_skew_ms=camera.skew_ms,
     )

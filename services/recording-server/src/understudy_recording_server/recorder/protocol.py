@@ -163,7 +163,8 @@ class CameraStopped(msgspec.Struct, frozen=True, tag_field="kind", tag="stopped"
 
 
 class CameraStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Counts are since the camera was started. `bitrate_bps` and `fps` are those of the last second.
+    """Counts are since the camera was started; `frames_received` also has those that were not written.
+    `bitrate_bps` and `fps` are those of the last second.
 
     `clock_skew_ms` is the camera's time of a frame less ours of its arrival: its clock is ahead when it is
     positive, while a little behind is the way here. None until the camera has told the time (RTCP).
@@ -179,6 +180,7 @@ class CameraStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     last_frame_at_ms: int | None = None
     bytes_written: int = 0
     frames_written: int = 0
+    frames_received: int = 0
     bitrate_bps: int = 0
     fps: float = 0.0
     reconnects: int = 0
