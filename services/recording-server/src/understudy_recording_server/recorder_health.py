@@ -44,13 +44,16 @@ def recorder_state(
     *,
     disabled: str | None = None,
     refusal: Refusal | None = None,
+    hangs: bool = False,
 ) -> RecorderState:
     """What people switched off comes before what does not work.
 
-    Crashing is after three crashes within half a minute, until one of them is that long ago.
+    Crashing is after three crashes within half a minute, until one of them is that long ago, and while it
+    hangs: it will be killed, if it does not go on.
     """
     if disabled is not None:
         return RecorderState.DISABLED
     if refusal is not None:
         return refusal.state
-    return RecorderState.CRASHING if len(recent(crashes, now)) >= CRASHES else RecorderState.RUNNING
+    crashing = hangs or len(recent(crashes, now)) >= CRASHES
+    return RecorderState.CRASHING if crashing else RecorderState.RUNNING

@@ -43,8 +43,9 @@ from understudy_recording_server.recorder_start import protocol_id
 from understudy_recording_server.wanted import CameraSet
 
 MAXIMUM_LINE_BYTES = 64 << 20
-SILENCE_S = 5.0
-"""It speaks every second. Silent twice this long, it hangs, and a new one takes its place."""
+SILENCE_S = 3.0
+"""It speaks every second. Silent this long, people are told; twice as long, a new one takes its place."""
+HANGS = "the recorder hangs"
 START_S = 120.0
 """Before it is ready it finishes what a crash had left, which a slow disk may draw out."""
 SWITCH_FILE = "recorder.disabled"
@@ -86,6 +87,7 @@ class RecorderProcess:
         self._crashes: list[float] = []
         self._restarts = 0
         self._reason = ""
+        self._hangs = False
         self._refusal: Refusal | None = None
         self._last_words = ""
         self._switch = data_dir / SWITCH_FILE
@@ -102,7 +104,11 @@ class RecorderProcess:
 
     def state(self) -> Recorder:
         state = recorder_state(
-            self._crashes, self._clock.monotonic(), disabled=self._disabled, refusal=self._refusal
+            self._crashes,
+            self._clock.monotonic(),
+            disabled=self._disabled,
+            refusal=self._refusal,
+            hangs=self._hangs,
         )
         reason = ""
         if state is RecorderState.DISABLED:
@@ -110,7 +116,7 @@ class RecorderProcess:
         elif self._refusal is not None:
             reason = self._refusal.reason
         elif state is RecorderState.CRASHING:
-            reason = self._reason
+            reason = HANGS if self._hangs else self._reason
         return Recorder(state, self._restarts, reason)
 
     def want(self, sets: Mapping[str, CameraSet]) -> None:
@@ -224,8 +230,9 @@ class RecorderProcess:
             return
         before, self._refusal = self._refusal, refusal_of(status, self._last_words)
         if self._refusal is None:
-            log.error("the recorder ended", status=status)
-            self._crashed(f"the recorder ended with status {status}")
+            reason = HANGS if self._hangs else f"the recorder ended with status {status}"
+            log.error("the recorder crashed", reason=reason)
+            self._crashed(reason)
         elif self._refusal != before:
             log.error("no recorder", state=self._refusal.state, reason=self._refusal.reason)
             self.evidence.recorder_gone(CameraState.FAILED, self._refusal.reason)
@@ -317,15 +324,20 @@ class RecorderProcess:
                     line = await process.stdout.readline()
             except TimeoutError:
                 silent += 1
+                self._hangs = self._ready
+                self._changed()
                 continue
             except ValueError:
                 log.error("the recorder said something endless")
                 break
             if not line:
                 return
+            if self._hangs:
+                self._hangs = False
+                self._changed()
             silent, patience = 0, SILENCE_S if self._ready else START_S
             await self._hear(line)
-        log.error("the recorder hangs")
+        log.error("the recorder is killed", silent_s=2 * patience)
         process.kill()
 
     async def _hear(self, line: bytes) -> None:
@@ -381,7 +393,7 @@ class RecorderProcess:
         now = self._clock.monotonic()
         self._crashes = [*recent(self._crashes, now), now]
         self._restarts += 1
-        self._reason = reason
+        self._reason, self._hangs = reason, False
         self.evidence.recorder_gone()
         self._changed()
 

@@ -11,6 +11,7 @@ from understudy_contracts.machine import CameraEvidence
 from understudy_contracts.model import CameraState
 
 from understudy_recording_server.disk.findings import Finding, damaged, degraded, full
+from understudy_recording_server.recorder.recording import CANNOT_WRITE
 
 SMALLEST_RESERVE_SHARE = 0.02
 RESERVE_BYTES = 512 << 20
@@ -20,8 +21,6 @@ SLOW_S = 2.5
 """A small write that takes longer has waited for a sick or swamped disk."""
 SILENT_S = 4.0
 DEAD_S = 10.0
-CANNOT_WRITE = "cannot write: "
-"""How a camera's reason begins when its recorder had an error of the disk."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FULL_TEXTS = tuple(os.strerror(number) for number in _FULL)
 _PLAIN = {

@@ -76,6 +76,18 @@ class Agent:
     def machine(self) -> str:
         return self.address.machine
 
+    @property
+    def recorder(self) -> int | None:
+        """The pid of its recorder."""
+        if self.process is None:
+            return None
+        with contextlib.suppress(OSError):
+            tasks = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+            for child in tasks.split():
+                if b"understudy_recording_server.recorder" in Path("/proc", child, "cmdline").read_bytes():
+                    return int(child)
+        return None
+
     async def start(self, *arguments: str) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("UNDERSTUDY_")}
         with self.log.open("ab") as log:
@@ -292,12 +304,12 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.fixture
-def torn_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """A real ext4 of 32 megabytes, and the switch of the kernel that gives it an error."""
+@contextlib.contextmanager
+def mounted_ext4(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A real ext4 of 32 megabytes that turns read-only at its first error: its folder and its device."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to mount a file system")
-    image, folder = tmp_path / "torn.img", tmp_path / "torn"
+    image, folder = tmp_path / "ext4.img", tmp_path / "ext4"
     folder.mkdir()
     with image.open("wb") as file:
         file.truncate(32 << 20)
@@ -309,9 +321,33 @@ def torn_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     mount = ["mount", "-o", "errors=remount-ro", loop, str(folder)]
     if not loop or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this machine does not allow to mount an image of a file system")
-    yield folder, Path("/sys/fs/ext4", Path(loop).name, "trigger_fs_error")
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-    subprocess.run(["losetup", "-d", loop], check=True)
+    try:
+        yield folder, loop
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["losetup", "-d", loop], check=True)
+
+
+@pytest.fixture
+def torn_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """A file system, and the switch of the kernel that gives it an error."""
+    with mounted_ext4(tmp_path) as (folder, device):
+        yield folder, Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error")
+
+
+@pytest.fixture
+def hanging_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[bool], None]]]:
+    """A file system, and how to have every write to it wait (True), and go on (False)."""
+    with mounted_ext4(tmp_path) as (folder, _):
+
+        def hang(freeze: bool) -> None:
+            subprocess.run(["fsfreeze", "--freeze" if freeze else "--unfreeze", str(folder)], check=True)
+
+        try:
+            yield folder, hang
+        finally:
+            # Harmless if it does not hang; what waits in it could not even be killed.
+            subprocess.run(["fsfreeze", "--unfreeze", str(folder)], capture_output=True, check=False)
 
 
 Wait = Callable[[Callable[[], bool]], Awaitable[None]]

@@ -31,15 +31,6 @@ LOST_MS = 1000.0
 """At most the last second of each camera."""
 
 
-def recorder_of(agent) -> int | None:
-    """The pid of the agent's recorder."""
-    with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text().split():
-            if b"recorder" in Path("/proc", child, "cmdline").read_bytes():
-                return int(child)
-    return None
-
-
 def kill(pid: int | None) -> None:
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
@@ -67,7 +58,7 @@ async def test_nothing_but_the_last_second_is_lost(site, cameras):
         # Any moment: while files are begun, written, finished, and while the last kill is recovered from.
         await asyncio.sleep(chance.uniform(0.0, 2.5))
         what = ("recorder", "agent", "both")[number % 3]
-        recorder = recorder_of(agent)
+        recorder = agent.recorder
         killed_at = time.time() * 1000
         if what in {"recorder", "both"}:
             kill(recorder)
@@ -81,7 +72,7 @@ async def test_nothing_but_the_last_second_is_lost(site, cameras):
 
     # The index that the running agent holds is that of the files.
     data = FootageRoot(agent.data_dir)
-    kill(recorder_of(agent))
+    kill(agent.recorder)
     at = time.time() * 1000
     await site.beat(agent, lambda beat: recording(beat) and last_frame(beat) > at)
     (agent.data_dir / "recorder.disabled").write_text("the test counts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -59,6 +60,8 @@ def test_what_people_switched_off_comes_first():
     missing = Refusal(RecorderState.NOT_INSTALLED, "no")
     assert recorder_state(crashes, 100.0, refusal=missing) is RecorderState.NOT_INSTALLED
     assert recorder_state(crashes, 100.0, disabled="off", refusal=missing) is RecorderState.DISABLED
+    assert recorder_state([], 100.0, disabled="off", hangs=True) is RecorderState.DISABLED
+    assert recorder_state([], 100.0, hangs=True) is RecorderState.CRASHING
     assert refusal_of(-9, "words") is None
     assert refusal_of(None, "words") is None
     assert refusal_of(78, "words") == Refusal(RecorderState.INCOMPATIBLE, "words")
@@ -86,6 +89,30 @@ async def test_a_recorder_of_another_version_is_incompatible(tmp_path):
     async with supervised(process):
         await until(lambda: process.state().state is RecorderState.INCOMPATIBLE)
         assert "restart the agent" in process.state().reason
+
+
+async def test_a_recorder_that_hangs_is_told_and_replaced(site, cameras):
+    agent = await site.recording_server("north", cameras, ["cam-1"])
+    await site.beat(agent, recording)
+    hung = agent.recorder
+    os.kill(hung, signal.SIGSTOP)
+    beat = await site.beat(agent, lambda beat: beat.recorder.state is RecorderState.CRASHING)
+    assert beat.recorder.reason == "the recorder hangs"
+    beat = await site.beat(agent, lambda beat: beat.recorder.restarts == 1 and recording(beat))
+    assert beat.recorder.state is RecorderState.RUNNING
+    assert agent.recorder != hung
+
+
+async def test_a_recorder_that_hung_for_a_moment_goes_on(site, cameras):
+    agent = await site.recording_server("north", cameras, ["cam-1"])
+    await site.beat(agent, recording)
+    hung = agent.recorder
+    os.kill(hung, signal.SIGSTOP)
+    await site.beat(agent, lambda beat: beat.recorder.state is RecorderState.CRASHING)
+    os.kill(hung, signal.SIGCONT)
+    beat = await site.beat(agent, lambda beat: beat.recorder.state is RecorderState.RUNNING)
+    assert beat.recorder.restarts == 0
+    assert agent.recorder == hung
 
 
 async def test_a_recorder_can_be_switched_off_on_the_machine(site, cameras, wait_for):

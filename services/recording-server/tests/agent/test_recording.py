@@ -141,7 +141,7 @@ async def test_a_restarted_agent_takes_up_its_duty_without_the_host(site, camera
     await site.command(agent, Stage(site.settings("north", cameras, ["cam-1"])))
     await site.command(agent, Activate(1, 1, "f-1", "s-north", 1, ["cam-1"]))
     before = await site.beat(agent, lambda beat: taken_over(beat, 1))
-    recorder = recorder_of(agent)
+    recorder = Path(f"/proc/{agent.recorder}")
     await agent.end(number)
     await wait_for(lambda: not recorder.exists())
 
@@ -164,27 +164,11 @@ async def test_a_restarted_agent_takes_up_its_duty_without_the_host(site, camera
         await site.command(agent, Release(1, 0, "f-1"))
 
 
-def recorder_of(agent) -> Path:
-    """The recorder's entry in /proc."""
-    assert agent.process is not None
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (entry / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == agent.process.pid and b"understudy_recording_server.recorder" in command:
-            return entry
-    raise AssertionError("no recorder runs")
-
-
 async def test_a_killed_recorder_is_replaced_and_its_crashes_are_told(site, cameras):
     agent = await site.recording_server("north", cameras, ["cam-1"])
     beat = await site.beat(agent, lambda beat: recording(beat, 1))
     for restarts in (1, 2, 3):
-        os.kill(int(recorder_of(agent).name), signal.SIGKILL)
+        os.kill(agent.recorder, signal.SIGKILL)
         await site.beat(agent, lambda beat, count=restarts: beat.recorder.restarts == count)
         beat = await site.beat(agent, lambda beat: recording(beat, 1))
     assert beat.recorder.state == "crashing"
@@ -196,7 +180,7 @@ async def test_camera_passwords_stay_in_private_files(site, cameras):
     agent = await site.recording_server("north", cameras, ["cam-3"])
     beat = await site.beat(agent, lambda beat: recording(beat, 1))
     assert b"canary" not in msgspec.json.encode(beat)
-    for entry in (Path(f"/proc/{agent.process.pid}"), recorder_of(agent)):
+    for entry in (Path(f"/proc/{agent.process.pid}"), Path(f"/proc/{agent.recorder}")):
         assert b"canary" not in (entry / "cmdline").read_bytes()
         assert b"canary" not in (entry / "environ").read_bytes()
     await agent.end()

@@ -9,7 +9,6 @@ import signal
 import time
 
 import msgspec
-from test_live import recorder_of
 from understudy_contracts.commands import Configure
 from understudy_contracts.model import CameraState
 from understudy_lab.frames import find_gaps, read_frames
@@ -19,13 +18,13 @@ PRE_S = 2
 POST_S = 2
 
 
-async def by_event(site, cameras, viewer):
+async def by_event(site, cameras, viewer, post_s=POST_S):
     """A server whose cam-1 records by event and whose cam-2 does not record."""
     agent = await site.recording_server("north", cameras, [])
     configure = site.configure(agent, cameras, ["cam-1", "cam-2"], version=2)
     first, second = configure.settings.settings.cameras
     chosen = [
-        msgspec.structs.replace(first, recording="event", pre_record_s=PRE_S, post_record_s=POST_S),
+        msgspec.structs.replace(first, recording="event", pre_record_s=PRE_S, post_record_s=post_s),
         msgspec.structs.replace(second, recording="off"),
     ]
     settings = msgspec.structs.replace(configure.settings.settings, cameras=chosen)
@@ -82,12 +81,12 @@ async def test_it_begins_before_the_event_and_ends_after_the_last(site, cameras,
 
 
 async def test_an_event_outlives_the_recorder(site, cameras, viewer, wait_for):
-    agent, seen = await by_event(site, cameras, viewer)
+    agent, seen = await by_event(site, cameras, viewer, post_s=8)
     await happen(seen, "cam-1")
     await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.RECORDING)
-    os.kill(int(recorder_of(agent).name), signal.SIGKILL)
+    os.kill(agent.recorder, signal.SIGKILL)
     await site.beat(agent, lambda beat: beat.recorder.restarts == 1)
-    await happen(seen, "cam-1")
+    # Without another event: what is left of the first.
     await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.RECORDING)
     await asyncio.gather(*(happen(seen, "cam-1") for _ in range(20)))
     await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.LIVE)

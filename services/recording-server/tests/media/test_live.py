@@ -118,19 +118,6 @@ async def test_many_watch_on_one_connection_and_nobody_when_all_have_left(site, 
     assert beat.cameras[0].reconnects == 0
 
 
-def recorder_of(agent) -> Path:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                command = (entry / "cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if parent == agent.process.pid and b"understudy_recording_server.recorder" in command:
-                return entry
-    raise AssertionError("no recorder runs")
-
-
 async def test_who_does_not_read_is_dropped_and_the_others_see_on(site, viewer, tmp_path, clips):
     clip = ClipSettings(width=640, height=360, bitrate_kbit=3000, gop_s=0.4, length_s=2.0)
     async with SimulatedCameras(["cam-1"], clip=clip, cache_dir=clips) as cameras:
@@ -188,7 +175,7 @@ async def test_viewers_stay_through_a_lost_camera_and_a_killed_recorder(site, ca
         await picture.until(lambda: len(picture.begins) >= 2 and picture.fragments[-1])
         assert read_frames(picture.file(tmp_path))[0].is_key
         count = len(picture.begins)
-        os.kill(int(recorder_of(agent).name), signal.SIGKILL)
+        os.kill(agent.recorder, signal.SIGKILL)
         await picture.until(lambda: len(picture.begins) > count and len(picture.fragments[-1]) > FPS)
         frames = read_frames(picture.file(tmp_path))
         assert frames[0].is_key

@@ -35,7 +35,7 @@ class ByEvent:
     def take(self, frame: Frame) -> None:
         if frame.arrival_s < self._until_s:
             if not self._open:
-                self._begin()
+                self._begin(frame.arrival_s)
             self._recording.take(frame)
             self._recorded_to_s = frame.arrival_s
             return
@@ -49,12 +49,12 @@ class ByEvent:
             self._end()
         self._streams = None
 
-    def _begin(self) -> None:
+    def _begin(self, now_s: float) -> None:
         if self._streams is None:
             return
         self._open = True
         self._recording.began(self._streams)
-        for group in self._recent.groups():
+        for group in self._recent.groups(now_s):
             # What an event just before has recorded already is not recorded again.
             if group[-1].arrival_s > self._recorded_to_s:
                 for frame in group:

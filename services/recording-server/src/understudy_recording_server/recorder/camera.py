@@ -27,7 +27,7 @@ from understudy_recording_server.recorder.protocol import (
     Trouble,
 )
 from understudy_recording_server.recorder.recent import Recent
-from understudy_recording_server.recorder.recording import Recording
+from understudy_recording_server.recorder.recording import CANNOT_WRITE, Recording
 from understudy_recording_server.recorder.source import (
     LONG_PROBE_BYTES,
     SHORT_PROBE_BYTES,
@@ -48,6 +48,7 @@ OPENING_LIMIT_S = 15.0
 """An address to look up, a connection to make, and half a dozen answers to wait for."""
 MOST_ABANDONED = 3
 """Connections of one camera that were given up and have not ended yet: no further one beyond these."""
+DISK_SILENT = f"{CANNOT_WRITE}the disk does not answer"
 
 
 class Camera:
@@ -108,6 +109,7 @@ class Camera:
         self._last_frame_at: int | None = None
         self._bytes_received = 0
         self._frames = 0
+        self._frames_received = 0
         self._reconnects = 0
         self._skew_ms: int | None = None
         self._assembly: Assembly | None = None
@@ -115,6 +117,7 @@ class Camera:
         self._turn = 0
         self._threads: list[Thread] = []
         self._quiet_after: float | None = None
+        self._disk_is_silent = False
 
     def start(self) -> None:
         self._announce()
@@ -131,7 +134,9 @@ class Camera:
             return
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         if not self._lock.acquire(blocking=False):
-            return  # It waits for the disk: that is no fault of the camera's, and nothing to wait for here.
+            # It waits for the disk: that is no fault of the camera's, and nothing to wait for here.
+            self._disk_is_silent = True
+            return
         try:
             if self._quiet_after != quiet_after:
                 return
@@ -180,17 +185,22 @@ class Camera:
     def status(self) -> CameraStatus:
         """The present state; rates are for the caller. Takes no lock, for it must not wait for a disk."""
         first = self._first_key_frame
+        state, reason = self._state, self._reason
+        if self._disk_is_silent:
+            # Its own thread cannot say so: it is the one that waits.
+            state, reason = CameraState.FAILED, DISK_SILENT
         return CameraStatus(
             self.folder,
             self.spec.id,
             self._generation,
-            self._state,
-            self._reason,
+            state,
+            reason,
             connected_at_ms=self._connected_at,
             first_key_frame_at_ms=first.at_ms if first else None,
             last_frame_at_ms=self._last_frame_at,
             bytes_written=self._writer.bytes_written if self._writer else 0,
             frames_written=self._frames,
+            frames_received=self._frames_received,
             reconnects=self._reconnects,
             last_error=self._last_error,
             clock_skew_ms=self._skew_ms,
@@ -253,6 +263,7 @@ class Camera:
                     self._begin_sinks(source.streams)
                 self._bytes_received += packet.size
                 self._hand(self._assembly.take(packet, arrival_s, arrival_ms))
+                self._disk_is_silent = False
 
     def _hand(self, frames: list[Frame | Streams]) -> None:
         recording = self._recording
@@ -261,6 +272,7 @@ class Camera:
                 self._begin_sinks(frame)
                 continue
             if frame.is_video:
+                self._frames_received += 1
                 self._quiet_after = frame.arrival_s + SOCKET_TIMEOUT_S
                 if frame.captured_ms is not None:
                     self._skew_ms = frame.captured_ms - frame.arrival_ms
@@ -285,7 +297,8 @@ class Camera:
 
     def _watch(self, frame: Frame) -> None:
         if self._state is not CameraState.LIVE:
-            if not frame.is_key:
+            # After an event it is live at once, else only from a key frame on.
+            if not frame.is_key and self._state is not CameraState.RECORDING:
                 return
             self._change(CameraState.LIVE, "")
             if self._first_key_frame is None:

@@ -50,9 +50,16 @@ class Recent:
     def ended(self) -> None:
         self._clear()
 
-    def groups(self) -> list[list[Frame]]:
-        """What is held, by groups of pictures, oldest first; each begins with a key frame."""
-        return [list(group) for group in self._groups]
+    def groups(self, now_s: float) -> list[list[Frame]]:
+        """The last `keep_s` before `now_s` (monotonic), by groups of pictures, oldest first. Each begins with
+        a key frame."""
+        needed_s = now_s - self.keep_s
+        groups = [list(group) for group in self._groups]
+        return [
+            group
+            for number, group in enumerate(groups, 1)
+            if number == len(groups) or groups[number][0].arrival_s > needed_s
+        ]
 
     def last_group(self) -> list[Frame]:
         """From the last key frame on."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from understudy_recording_server.recorder.frames import Frame, Streams
 from understudy_recording_server.recorder.writer import Writer
 
+CANNOT_WRITE = "cannot write: "
+"""How a camera's reason begins when the disk is at fault."""
 DISK_PAUSE_S = 1.0
 """After a failed write: how long before a key frame may begin another file."""
 
@@ -46,7 +48,7 @@ class Recording:
         except OSError as error:
             self._rests_until = frame.arrival_s + DISK_PAUSE_S
             writer.end()
-            self._on_disk_error(f"cannot write: {error.strerror or type(error).__name__}")
+            self._on_disk_error(f"{CANNOT_WRITE}{error.strerror or type(error).__name__}")
             return
         if written and frame.is_video:
             self._on_written(frame, writer)
