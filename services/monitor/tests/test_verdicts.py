@@ -145,6 +145,48 @@ def test_not_recording_is_frames_that_arrive_and_footage_that_does_not_grow(fram
     assert judge(SERVER, stood_down, SETTINGS, Listening(0), verdict, now).verdict is Verdict.HEALTHY
 
 
+@pytest.mark.parametrize(
+    ("state", "frames_arrive", "verdict"),
+    [
+        (CameraState.FAILED, True, Verdict.NOT_RECORDING),
+        (CameraState.FAILED, False, Verdict.NOT_RECORDING),  # what waits for the disk cannot count either
+        (CameraState.RECORDING, False, Verdict.HEALTHY),
+        (CameraState.RECONNECTING, True, Verdict.HEALTHY),
+        (CameraState.REFUSED, True, Verdict.HEALTHY),
+        (CameraState.LIVE, True, Verdict.HEALTHY),
+        (CameraState.DISABLED, True, Verdict.HEALTHY),
+    ],
+)
+def test_footage_that_stands_still_counts_only_where_the_server_is_to_blame(state, frames_arrive, verdict):
+    evidence = Evidence()
+    for number in range(1, 14):
+        frames = number * 12 if frames_arrive else 3
+        camera = CameraEvidence("cam-1", state, bytes_written=5, frames_received=frames)
+        evidence = add_heartbeat(evidence, beat(number, cameras=[camera]), 100.0 + number / 2, 0)
+    assert judge(SERVER, evidence, SETTINGS, Listening(0), Verdict.HEALTHY, 106.5).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("storage", "recorder", "verdict"),
+    [
+        (True, True, Verdict.STORAGE_DAMAGED),
+        (False, True, Verdict.NOT_RECORDING),
+        (True, False, Verdict.STORAGE_DAMAGED),
+        (False, False, Verdict.STORAGE_DAMAGED),
+    ],
+)
+def test_a_trigger_that_is_off_hides_no_other(storage, recorder, verdict):
+    settings = FailoverSettings(
+        storage=StorageTrigger(enabled=storage), recorder=TriggerSettings(enabled=recorder)
+    )
+    evidence = Evidence()
+    for number in range(1, 14):
+        camera = CameraEvidence("cam-1", CameraState.FAILED, bytes_written=5)
+        heartbeat = beat(number, cameras=[camera], storage=Storage(StorageState.DAMAGED, reason="no"))
+        evidence = add_heartbeat(evidence, heartbeat, 100.0 + number / 2, 0)
+    assert judge(SERVER, evidence, settings, Listening(0), Verdict.HEALTHY, 106.5).verdict is verdict
+
+
 def test_the_table_knows_every_verdict():
     assert set(TABLE) == set(Verdict)
 

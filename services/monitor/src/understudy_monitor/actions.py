@@ -65,6 +65,12 @@ TABLE: Final[Mapping[Verdict, Decision | Callable[[FailoverSettings], Trigger]]]
 }
 
 
+def is_armed(verdict: Verdict, settings: FailoverSettings) -> bool:
+    """Whether the settings let `verdict` trigger a failover."""
+    entry = TABLE[verdict]
+    return not isinstance(entry, Decision) and entry(settings).enabled
+
+
 def decide(
     server: Server, verdict: Verdict, held_s: float, settings: FailoverSettings, brake: str | None
 ) -> Decision:

@@ -17,6 +17,7 @@ from understudy_contracts.model import (
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings
 
+from understudy_monitor.actions import is_armed
 from understudy_monitor.evidence import Evidence, Sighting
 
 # Machines of this version's major number understand each other.
@@ -110,7 +111,8 @@ def silence(evidence: Evidence, listening: Listening, now: float) -> float:
 
 def stands_still(evidence: Evidence, after_s: float) -> list[str]:
     """Cameras whose frames arrive, which are to be recorded, and whose footage has not grown for `after_s`
-    (B2). A camera that sends nothing is not the server's fault."""
+    (B2). A camera that sends nothing is not the server's fault; of one that failed the server could not write
+    what came."""
     heartbeat = evidence.heartbeat
     if heartbeat is None or evidence.heard_at is None or not isinstance(heartbeat.duty, OwnCameras | Serving):
         return []
@@ -121,10 +123,11 @@ def stands_still(evidence: Evidence, after_s: float) -> list[str]:
         return []
     still = []
     for camera in heartbeat.cameras:
-        if camera.state is not CameraState.RECORDING or camera.frames_received is None:
-            continue
         growth = evidence.growth[camera.camera]
-        if growth.at <= grew_before and camera.frames_received > growth.frames_then:
+        if growth.at > grew_before:
+            continue
+        frames_arrive = camera.frames_received is not None and camera.frames_received > growth.frames_then
+        if camera.state is CameraState.FAILED or (camera.state is CameraState.RECORDING and frames_arrive):
             still.append(camera.camera)
     return still
 
@@ -139,15 +142,24 @@ def _vouched_for(server: Server, witnesses: Iterable[Sighting], now: float) -> b
 
 
 def _condition(evidence: Evidence, heartbeat: Heartbeat, settings: FailoverSettings) -> Finding | None:
+    """What is the matter with a machine that speaks. Of several matters one whose trigger is on: a trigger
+    that people switched off must not hide another."""
+    matters = _matters(evidence, heartbeat, settings)
+    armed = [matter for matter in matters if is_armed(matter.verdict, settings)]
+    return next(iter(armed or matters), None)
+
+
+def _matters(evidence: Evidence, heartbeat: Heartbeat, settings: FailoverSettings) -> list[Finding]:
     if heartbeat.version and heartbeat.version.split(".")[0] != VERSION.split(".", maxsplit=1)[0]:
-        return Finding(Verdict.INCOMPATIBLE, f"runs version {heartbeat.version}, the host runs {VERSION}")
+        return [Finding(Verdict.INCOMPATIBLE, f"runs version {heartbeat.version}, the host runs {VERSION}")]
+    matters = []
     if heartbeat.recorder.state in _RECORDER:
         reason = heartbeat.recorder.reason or f"recorder {heartbeat.recorder.state.value}"
-        return Finding(_RECORDER[heartbeat.recorder.state], reason)
+        matters.append(Finding(_RECORDER[heartbeat.recorder.state], reason))
     if heartbeat.storage.state in _STORAGE:
         reason = heartbeat.storage.reason or f"storage {heartbeat.storage.state.value}"
-        return Finding(_STORAGE[heartbeat.storage.state], reason)
+        matters.append(Finding(_STORAGE[heartbeat.storage.state], reason))
     still = stands_still(evidence, settings.recorder.after_s)
     if still:
-        return Finding(Verdict.NOT_RECORDING, f"footage of {', '.join(still[:3])} does not grow")
-    return None
+        matters.append(Finding(Verdict.NOT_RECORDING, f"footage of {', '.join(still[:3])} does not grow"))
+    return matters
