@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 import sys
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -68,3 +70,21 @@ def test_without_credentials_it_listens_on_loopback_only(host):
     guarded = GatewaySettings(listen="0.0.0.0:0", nats_credentials="some.creds")
     with listening_socket(guarded) as listener:
         assert address_of(listener).startswith("http://0.0.0.0:")
+
+
+async def test_answers_do_not_wait_for_acknowledgements():
+    """TCP_NODELAY, without which an answer of head and body takes 40 ms more."""
+    accepted = asyncio.get_running_loop().create_future()
+
+    async def answer(_, writer):
+        at_once = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        accepted.set_result(at_once)
+        writer.close()
+
+    with listening_socket(GatewaySettings(listen="127.0.0.1:0")) as listener:
+        address = urlsplit(address_of(listener))
+        async with await asyncio.start_server(answer, sock=listener):
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+            assert await accepted == 1
+            writer.close()
+            await writer.wait_closed()
