@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 import msgspec
 import pytest
 from understudy_bus.connection import Bus
-from understudy_contracts.events import Event, StatusChanged, VerdictChanged
+from understudy_bus.events import publish_event
+from understudy_contracts.events import Event, ServerChanged, StatusChanged, VerdictChanged
 from understudy_contracts.machine import Heartbeat, OwnCameras, Standby
 from understudy_contracts.model import Action, Role, Service, Status, Verdict
 from understudy_contracts.servers import Server, ServerStatus, ServerVerdict
@@ -106,12 +108,16 @@ class Events:
         self._seen.clear()
 
     async def until_verdict(self, server: str, verdict: Verdict, action: Action) -> ServerVerdict:
-        def find() -> ServerVerdict | None:
+        event = await self.until_event(server, verdict, action)
+        return msgspec.json.decode(event.data, type=VerdictChanged).verdict
+
+    async def until_event(self, server: str, verdict: Verdict, action: Action) -> Event:
+        def find() -> Event | None:
             for event in self._seen:
                 if (event.subject, event.event) == (server, "verdict"):
                     found = msgspec.json.decode(event.data, type=VerdictChanged).verdict
                     if (found.verdict, found.action) == (verdict, action):
-                        return found
+                        return event
             return None
 
         return await self._until(find)
@@ -178,3 +184,28 @@ async def test_all_silent_together_is_held_not_triggered(host, machines):
             await asyncio.gather(*(machine.fall_silent() for machine in machines))
             held = await events.until_verdict("rs-1", Verdict.DISCONNECTED, Action.HOLD)
             assert "vanished together" in held.reason
+
+
+async def test_planned_maintenance_is_heard_of_at_once_and_ends_by_itself(host, database, machines):
+    async with (
+        host.observer_bus() as observer,
+        host.bus(Service.API_GATEWAY) as gateway,
+        running_monitor(host),
+    ):
+        events = Events()
+        await observer.hear(f"{host.subjects.prefix}.evt.server.>", Event, events.heard)
+        for machine in machines:
+            machine.speak()
+        for server in ("rs-1", "rs-2", "fs-1"):
+            await events.until_verdict(server, Verdict.HEALTHY, Action.NONE)
+        until = time.time_ns() // 1_000_000 + 5000
+        planned = msgspec.structs.replace(SERVERS[0], maintenance_until=until, revision=1)
+        await servers(database).replace(planned)
+        told = msgspec.Raw(msgspec.json.encode(ServerChanged(planned)))
+        await publish_event(gateway, Event("api-gateway-1", "server", "rs-1", "changed", 1, 0, told))
+        await machines[0].fall_silent()
+        held = await events.until_verdict("rs-1", Verdict.DISCONNECTED, Action.HOLD)
+        assert "planned maintenance until" in held.reason
+        assert held.since < until
+        triggered = await events.until_event("rs-1", Verdict.DISCONNECTED, Action.TRIGGER)
+        assert triggered.at >= until

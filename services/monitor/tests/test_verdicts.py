@@ -17,7 +17,7 @@ from understudy_contracts.model import Action, CameraState, RecorderState, Role,
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings, StorageTrigger, TriggerSettings
 from understudy_monitor.actions import TABLE, decide
-from understudy_monitor.brakes import HOLD_LIMIT_S, Site, maintenance, suspect_ourselves
+from understudy_monitor.brakes import HOLD_LIMIT_S, Site, suspect_ourselves
 from understudy_monitor.evidence import Evidence, Sighting, add_heartbeat
 from understudy_monitor.verdicts import SETTLING_S, WITNESS_FRESH_S, Listening, judge
 from understudy_monitor.watch import Watch
@@ -230,13 +230,6 @@ def test_when_most_machines_vanish_together_the_host_suspects_itself():
     assert suspect_ourselves({}) == {}
     assert "whole site" in suspect_ourselves({"a": Site(2, 1, 2, 1), "b": Site(3, 0)})["a"]
     assert suspect_ourselves({"a": Site(1, 0, 1), "b": Site(3, 0)}) == {}
-
-
-def test_planned_maintenance_holds_until_it_ends():
-    server = msgspec.structs.replace(SERVER, maintenance_until=1000)
-    assert maintenance(server, 999) == "planned maintenance"
-    assert maintenance(server, 1000) is None
-    assert maintenance(SERVER, 0) is None
 
 
 def test_a_hold_that_lasts_alarms_people():

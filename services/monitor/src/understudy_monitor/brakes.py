@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from understudy_contracts.servers import Server
-
 # A hold that lasts longer than this alarms people.
 HOLD_LIMIT_S = 900.0
 
@@ -39,10 +37,3 @@ def suspect_ourselves(sites: Mapping[str, Site]) -> dict[str, str]:
         elif site.silent == site.machines > 1:
             held[name] = "the whole site vanished, its failover servers too: the line to it is suspected"
     return held
-
-
-def maintenance(server: Server, now_ms: int) -> str | None:
-    """Planned work on a server holds its triggers until it ends."""
-    if server.maintenance_until is not None and now_ms < server.maintenance_until:
-        return "planned maintenance"
-    return None

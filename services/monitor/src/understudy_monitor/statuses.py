@@ -16,13 +16,15 @@ _RECORDS = frozenset({CameraState.RECORDING, CameraState.LIVE})
 
 @dataclass(frozen=True)
 class Subject:
-    """A server with all that its status follows from. `failovers` are the unfinished ones it is part of."""
+    """A server with all that its status follows from. `failovers` are the unfinished ones it is part of;
+    `maintenance` says until when planned work holds its triggers."""
 
     server: Server
     verdict: Verdict
     reason: str
     heartbeat: Heartbeat | None
     failovers: Sequence[Failover]
+    maintenance: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def status_of(subject: Subject, spares: Sequence[Spare]) -> ServerStatus:
         server=server.id,
         role=server.role,
         status=shown.status,
-        reason=shown.reason,
+        reason=_with_maintenance(shown, subject.maintenance),
         failover=shown.failover,
         protected=protected,
         protection=protection,
@@ -70,6 +72,13 @@ class _Shown:
     status: Status
     reason: str = ""
     failover: FailoverGlance | None = None
+
+
+def _with_maintenance(shown: _Shown, maintenance: str) -> str:
+    """The reason, with planned maintenance named once; a disabled server triggers nothing anyway."""
+    if not maintenance or maintenance in shown.reason or shown.status is Status.DISABLED:
+        return shown.reason
+    return f"{shown.reason}; {maintenance}" if shown.reason else maintenance
 
 
 def _role_status(subject: Subject) -> _Shown:

@@ -17,8 +17,9 @@ from understudy_contracts.settings import FailoverSettings
 from understudy_runtime.clock import Clock
 
 from understudy_monitor.actions import Decision, decide
-from understudy_monitor.brakes import HOLD_LIMIT_S, Site, maintenance, suspect_ourselves
+from understudy_monitor.brakes import HOLD_LIMIT_S, Site, suspect_ourselves
 from understudy_monitor.evidence import Evidence, Sighting, add_heartbeat, weighs_the_same
+from understudy_monitor.maintenance import Maintenance
 from understudy_monitor.statuses import Spare, Subject, status_of
 from understudy_monitor.verdicts import LATE_AFTER_BEATS, SETTLING_S, Finding, Listening, judge, stands_still
 
@@ -47,6 +48,7 @@ class Watch:
     _since: dict[str, tuple[Verdict, float]] = field(default_factory=dict)
     _sites: dict[str, tuple[int, int]] = field(default_factory=dict)
     _held: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _maintenance: Maintenance = field(default_factory=Maintenance)
     _unsettled: set[str] = field(default_factory=set)
     _changed: set[str] = field(default_factory=set)
     _all_changed: bool = True
@@ -69,6 +71,7 @@ class Watch:
         if known == self.servers and defaults == self.defaults:
             return
         self.servers, self.defaults = known, defaults
+        self._maintenance.know(servers, self.clock.monotonic(), self.clock.wall_ms())
         self._server_of = {server.machine: server.id for server in servers if server.machine is not None}
         joined = [server for server in servers if server.machine is not None and not server.disabled]
         self._sites = {
@@ -124,15 +127,14 @@ class Watch:
         if self._last_look is not None and now - self._last_look > STALL_S:
             self.interrupted(now)
         self._last_look = now
+        self._changed.update(self._maintenance.end(now))
         to_judge = self._to_judge(now)
         findings = {server: self._judge(self.servers[server], now) for server in to_judge}
         changed = []
         held = self._held_sites(findings, now)
         for server_id, finding in findings.items():
             server = self.servers[server_id]
-            brake = maintenance(server, self.clock.wall_ms())
-            if brake is None and finding.verdict is Verdict.DISCONNECTED:
-                brake = held.get(server.site)
+            brake = held.get(server.site) if finding.verdict is Verdict.DISCONNECTED else None
             verdict = self._weigh(server, finding, brake, now)
             if verdict is not None:
                 self.verdicts[server_id] = verdict
@@ -226,8 +228,11 @@ class Watch:
         if first is not finding.verdict:
             since = now
             self._since[server.id] = (finding.verdict, now)
-        decision = decide(server, finding.verdict, now - since, self._settings(server), brake)
-        alarm = decision.action is Action.HOLD and now - since >= HOLD_LIMIT_S
+        planned = self._maintenance.words(server.id)
+        decision = decide(server, finding.verdict, now - since, self._settings(server), planned or brake)
+        # People set the limit of planned maintenance themselves.
+        lasting = decision.action is Action.HOLD and decision.reason != planned
+        alarm = lasting and now - since >= HOLD_LIMIT_S
         reason = _reason(finding, decision, alarm=alarm)
         if (
             known is not None
@@ -307,6 +312,7 @@ class Watch:
             reason=verdict.reason if verdict else "not seen yet",
             heartbeat=self._evidence.get(server.machine or "", Evidence()).heartbeat,
             failovers=failovers,
+            maintenance=self._maintenance.words(server.id) or "",
         )
 
     def _staged(self, server: Server) -> dict[str, int]:
