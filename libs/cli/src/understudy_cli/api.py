@@ -77,11 +77,11 @@ class Api:
     async def post(self, path: str, body: object = None) -> Any:
         return await self._request("POST", path, body=body)
 
-    async def put(self, path: str, body: object) -> Any:
-        return await self._request("PUT", path, body=body)
+    async def put(self, path: str, body: object, **query: Scalar) -> Any:
+        return await self._request("PUT", path, body=body, query=query)
 
-    async def delete(self, path: str, **query: Scalar) -> None:
-        await self._request("DELETE", path, query=query)
+    async def delete(self, path: str, **query: Scalar) -> Any:
+        return await self._request("DELETE", path, query=query)
 
     async def items(self, path: str, **query: Scalar) -> list[Any]:
         """All items of a list, page by page."""

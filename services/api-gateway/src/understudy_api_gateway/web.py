@@ -34,6 +34,7 @@ from understudy_api_gateway.resources.licenses import licenses_router
 from understudy_api_gateway.resources.media.handlers import media_router
 from understudy_api_gateway.resources.pairing import pairing_router
 from understudy_api_gateway.resources.servers.handlers import servers_router
+from understudy_api_gateway.resources.servers.maintenance import maintenance_router
 from understudy_api_gateway.resources.sessions.accounts import Accounts
 from understudy_api_gateway.resources.sessions.handlers import sessions_router
 from understudy_api_gateway.resources.settings.handlers import settings_router
@@ -43,6 +44,7 @@ _RESOURCES = [
     sessions_router,
     servers_router,
     pairing_router,
+    maintenance_router,
     settings_router,
     server_cameras_router,
     cameras_router,

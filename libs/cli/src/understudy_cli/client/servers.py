@@ -13,7 +13,8 @@ from understudy_contracts.model import Role
 
 from understudy_cli.api import Api
 from understudy_cli.client.calls import AsJson, Url, Yes, call, confirmed, say, show
-from understudy_cli.tables import plain_table, server_table
+from understudy_cli.durations import seconds_of
+from understudy_cli.tables import plain_table, server_table, time_words
 
 servers = typer.Typer(help="Recording and failover servers.", no_args_is_help=False)
 cameras = typer.Typer(help="Cameras of the recording servers.", no_args_is_help=False)
@@ -96,6 +97,28 @@ def remove_server(server: ServerArgument, yes: Yes = False, url: Url = "") -> No
 
     call(url, work)
     say(f"{server} removed")
+
+
+@servers.command("maintenance")
+def plan_maintenance(
+    server: ServerArgument,
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="from now, like 90m or 1h30m")] = "",
+    until: Annotated[str, typer.Option("--until", metavar="TIME", help="like 2026-01-31T12:00:00Z")] = "",
+    end: Annotated[bool, typer.Option("--end", help="it is over: triggers act again")] = False,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Plan work on a recording server: no trigger of its acts meanwhile. It ends by itself."""
+    if sum((bool(lasting), bool(until), end)) != 1:
+        raise InvalidInput("give one of --for, --until and --end")
+    path = f"/servers/{server}/maintenance"
+    if end:
+        show(call(url, lambda api: api.delete(path)), f"{server} is not in maintenance", as_json=as_json)
+        return
+    body = {"for_s": seconds_of(lasting)} if lasting else {"until": until}
+    planned = call(url, lambda api: api.put(path, body))
+    words = f"{server} is in planned maintenance until {time_words(planned['maintenance_until'])}"
+    show(planned, words, as_json=as_json)
 
 
 @servers.command("join-token")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from understudy_contracts.errors import Conflict, InvalidInput, NotFound
@@ -47,7 +48,7 @@ async def all_views(parts: Parts) -> list[ServerView]:
     """All servers as people see them, in the order of their ids."""
     servers = await collections.servers(parts.database).find(limit=MOST_SERVERS)
     statuses = await collections.statuses(parts.database).find(limit=MOST_SERVERS)
-    return views_of(servers, {status.server: status for status in statuses})
+    return views_of(servers, {status.server: status for status in statuses}, parts.clock.wall_ms())
 
 
 async def view_one(parts: Parts, server: Server) -> ServerView:
@@ -59,7 +60,7 @@ async def view_one(parts: Parts, server: Server) -> ServerView:
             {"role": str(Role.FAILOVER)}, order=[("_id", 1)], limit=MOST_SERVERS
         )
         spares = [spare.id for spare in found]
-    return view_of(server, status, spares)
+    return view_of(server, status, spares, parts.clock.wall_ms())
 
 
 async def check_pairing(
@@ -124,8 +125,11 @@ async def change_server(
     what: str,
     change: Callable[[Server], Server],
     event: str = "changed",
+    **details: Any,
 ) -> Server:
     """Replace the server by what `change` makes of it; unchanged, nothing is written or told.
+
+    `details` go into the audit.
 
     Raises:
         NotFound: there is none (any more).
@@ -136,19 +140,25 @@ async def change_server(
         after = change(before)
         if after == before:
             return before
-        return await put_server(parts, session, user, what, after, event)
+        return await put_server(parts, session, user, what, after, event, **details)
 
     return await parts.change(work)
 
 
 async def put_server(
-    parts: Parts, session: Session, user: str, what: str, server: Server, event: str = "changed"
+    parts: Parts,
+    session: Session,
+    user: str,
+    what: str,
+    server: Server,
+    event: str = "changed",
+    **details: Any,
 ) -> Server:
-    """Within a transaction: write `server` as its next revision, tell of it, record it."""
+    """Within a transaction: write `server` as its next revision, tell of it, record it with `details`."""
     after = msgspec.structs.replace(server, revision=server.revision + 1)
     await collections.servers(parts.database).replace(after, session)
     await parts.tell(session, "server", after.id, event, ServerChanged(after))
-    await parts.journal.write(session, user, what, after.id)
+    await parts.journal.write(session, user, what, after.id, **details)
     return after
 
 

@@ -28,7 +28,10 @@ class FailoverView(msgspec.Struct, frozen=True):
 
 
 class ServerView(msgspec.Struct, frozen=True):
-    """A server in the status lists (interfaces.md); times in UTC milliseconds."""
+    """A server in the status lists (interfaces.md); times in UTC milliseconds.
+
+    `maintenance_until`: planned work holds its triggers until then.
+    """
 
     id: str
     name: str
@@ -46,9 +49,12 @@ class ServerView(msgspec.Struct, frozen=True):
     version: str
     last_seen: int | None
     disabled: bool
+    maintenance_until: int | None
 
 
-def view_of(server: Server, status: ServerStatus | None, failover_servers: Sequence[str]) -> ServerView:
+def view_of(
+    server: Server, status: ServerStatus | None, failover_servers: Sequence[str], now_ms: int
+) -> ServerView:
     """`failover_servers`: the ids of all there are, in order, for servers that are paired with "all"."""
     paired: list[str] = []
     if server.role is Role.RECORDING:
@@ -56,6 +62,7 @@ def view_of(server: Server, status: ServerStatus | None, failover_servers: Seque
     if status is None:
         reason = NOT_JOINED_YET if server.machine is None else NOT_SEEN_YET
         status = ServerStatus(server.id, server.role, Status.OTHERS, reason=reason)
+    until = server.maintenance_until
     return ServerView(
         id=server.id,
         name=server.name,
@@ -73,14 +80,17 @@ def view_of(server: Server, status: ServerStatus | None, failover_servers: Seque
         version=status.version,
         last_seen=status.last_seen,
         disabled=server.disabled,
+        maintenance_until=until if until is not None and until > now_ms else None,
     )
 
 
-def views_of(servers: Iterable[Server], statuses: Mapping[str, ServerStatus]) -> list[ServerView]:
+def views_of(
+    servers: Iterable[Server], statuses: Mapping[str, ServerStatus], now_ms: int
+) -> list[ServerView]:
     """All servers in the order of their ids."""
     ordered = sorted(servers, key=lambda server: server.id)
     failover_servers = [server.id for server in ordered if server.role is Role.FAILOVER]
-    return [view_of(server, statuses.get(server.id), failover_servers) for server in ordered]
+    return [view_of(server, statuses.get(server.id), failover_servers, now_ms) for server in ordered]
 
 
 def counts_of(views: Iterable[ServerView]) -> dict[str, dict[str, int]]:
