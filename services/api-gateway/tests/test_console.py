@@ -1,6 +1,7 @@
 """The console in a real browser: it logs in, and sees the lists change without being asked."""
 
 import os
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -194,3 +195,23 @@ async def test_a_viewer_sees_but_is_offered_nothing_to_do(gateway, admin, page):
     await page.get_by_role("button", name="Log out").click()
     await expect(page.get_by_role("button", name="Log in")).to_be_visible()
     assert await page.evaluate("sessionStorage.length") == 0
+
+
+async def test_maintenance_is_planned_seen_and_ended(gateway, admin, host, database, page):
+    await admin.add_recording_server("North gate")
+    await log_in(page, gateway)
+    north = page.locator("#server-north-gate")
+    await north.get_by_role("button", name="Plan maintenance… (North gate)").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("For").select_option("4 h")
+    await picture(page, "plan-maintenance")
+    await dialog.get_by_role("button", name="Begin maintenance").click()
+    await expect(dialog).to_be_hidden()
+    await expect(north).to_contain_text("Maintenance until ")
+    await picture(page, "maintenance")
+    until = (await admin.get("/servers/north-gate"))["maintenance_until"]
+    assert until == pytest.approx(time.time() * 1000 + 4 * 3_600_000, abs=60_000)
+    await north.get_by_role("button", name="End maintenance (North gate)").click()
+    await dialog.get_by_role("button", name="End maintenance").click()
+    await expect(north).not_to_contain_text("Maintenance until ")
+    assert (await admin.get("/servers/north-gate"))["maintenance_until"] is None

@@ -47,6 +47,40 @@ export function confirmStop(failover, context, warning = null) {
   });
 }
 
+const MAINTENANCE_HOURS = [1, 2, 4, 8, 24, 72, 168];
+
+export function planMaintenance(server, context) {
+  const choice = element("select", { id: "hours" }, ...MAINTENANCE_HOURS.map((hours) => element("option",
+    { value: hours, selected: hours === 2 }, hours < 24 ? `${hours} h` : hours === 24 ? "1 day" : `${hours / 24} days`)));
+  ask({
+    title: `Plan maintenance of ${server.name}?`,
+    body: [
+      element("p", {}, "No failover starts by itself meanwhile, whatever happens to it. The maintenance ends by itself: "
+        + "if the server is away then, its failover starts at once."),
+      element("label", { for: "hours" }, "For"), choice,
+    ],
+    action: "Begin maintenance",
+    async run() {
+      await call("PUT", `/servers/${server.id}/maintenance`, { for_s: Number(choice.value) * 3600 });
+      context.say(`${server.name} is in planned maintenance.`);
+    },
+    then: context.refresh,
+  });
+}
+
+export function endMaintenance(server, context) {
+  ask({
+    title: `End the maintenance of ${server.name}?`,
+    body: [element("p", {}, "Triggers act again: if the server is away now, its failover starts at once.")],
+    action: "End maintenance",
+    async run() {
+      await call("DELETE", `/servers/${server.id}/maintenance`);
+      context.say(`The maintenance of ${server.name} has ended.`);
+    },
+    then: context.refresh,
+  });
+}
+
 function ask({ title, body, action, run, then, danger = false }) {
   const problem = element("p", { class: "error", role: "alert" });
   const go = element("button", { class: danger ? "danger" : "primary" }, action);

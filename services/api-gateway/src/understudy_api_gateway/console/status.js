@@ -1,9 +1,9 @@
 // The status page: running failovers, and both status lists with their counts as filters (M13, M22).
 
-import { confirmStart, confirmStop } from "./actions.js";
+import { confirmStart, confirmStop, endMaintenance, planMaintenance } from "./actions.js";
 import { element, fill } from "./elements.js";
 import { showCameras } from "./live.js";
-import { OUTCOMES, PATH, PHASES, ROLES, STATUSES, clock, duration, percent, words } from "./words.js";
+import { OUTCOMES, PATH, PHASES, ROLES, STATUSES, clock, duration, moment, percent, words } from "./words.js";
 
 const filters = { recording: null, failover: null };
 const parts = {};
@@ -85,10 +85,10 @@ function row(server, state) {
       element("strong", {}, server.name),
       element("span", { class: "muted" }, `Site ${server.site}`)),
     element("div", { class: "status" }, badge(server), statusText(server)),
-    element("div", { class: "protection" }, protection(server)),
+    element("div", { class: "protection" }, protection(server), maintenance(server)),
     element("div", { class: "cameras" },
       element("span", { class: "figure" }, `${active} / ${maximum}`), element("span", { class: "muted" }, " cameras"),
-      server.role === "recording" ? liveButton(server) : null),
+      server.role === "recording" ? rowLink(server, "Live view", showCameras) : null),
     element("div", { class: "actions" }, ...actions(server, failover)));
 }
 
@@ -137,6 +137,16 @@ function protection(server) {
   return element("span", { class: "unprotected" }, `Not protected: ${missing}`);
 }
 
+// Planned work: a visible mark, and the way into it and out of it.
+function maintenance(server) {
+  if (server.role !== "recording" || server.disabled) return null;
+  const until = server.maintenance_until;
+  const button = !context.mayStart ? null : until
+    ? rowLink(server, "End maintenance", (one) => endMaintenance(one, context))
+    : rowLink(server, "Plan maintenance…", (one) => planMaintenance(one, context));
+  return [until ? element("span", { class: "badge", "data-status": "maintenance" }, `Maintenance until ${moment(until)}`) : null, button];
+}
+
 // Rows that look the same stay in the page, so what a button does is looked up when it is pressed.
 function actions(server, failover) {
   if (!context.mayStart || server.role !== "recording") return [];
@@ -148,11 +158,14 @@ function actions(server, failover) {
   return [actionButton(server, "Fail over…", startFailoverOf)];
 }
 
-function liveButton({ id, name }) {
+function rowLink({ id, name }, text, act) {
   return element("button", {
-    type: "button", class: "link", "data-focus": `live-${id}`, "aria-label": `Live view (${name})`,
-    onclick: () => showCameras(last.servers.find((one) => one.id === id)),
-  }, "Live view");
+    type: "button", class: "link", "data-focus": `${text}-${id}`, "aria-label": `${text} (${name})`,
+    onclick() {
+      const server = last.servers.find((one) => one.id === id);
+      if (server) act(server);
+    },
+  }, text);
 }
 
 function actionButton({ id, name }, text, act) {

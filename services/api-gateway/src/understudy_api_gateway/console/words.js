@@ -53,6 +53,15 @@ export function clock(milliseconds) {
   return new Date(milliseconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 }
 
+// With the day, if that is not today.
+export function moment(milliseconds) {
+  const time = new Date(milliseconds);
+  const today = time.toDateString() === new Date().toDateString();
+  return time.toLocaleString([], {
+    hour: "2-digit", minute: "2-digit", ...(today ? {} : { weekday: "short", day: "numeric", month: "short" }),
+  });
+}
+
 export function duration(milliseconds) {
   if (milliseconds < 1000) return `${milliseconds} ms`;
   const seconds = milliseconds / 1000;
