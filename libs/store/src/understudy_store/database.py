@@ -19,7 +19,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorCollection,
     AsyncIOMotorDatabase,
 )
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.errors import (
     BulkWriteError,
     DuplicateKeyError,
@@ -86,8 +86,30 @@ class Database:
             return_document=ReturnDocument.AFTER,
             session=session,
         )
-        last = int(document["value"])
-        return range(last - count + 1, last + 1)
+        return _last_numbers(int(document["value"]), count)
+
+    async def next_numbers_of(self, counts: Mapping[str, int], session: Session) -> dict[str, range]:
+        """The next numbers of many counters, so many of each, in two steps however many they are."""
+        if len(counts) == 1:
+            return {name: await self.next_numbers(name, count, session) for name, count in counts.items()}
+        counters = self.raw["counters"]
+        await counters.bulk_write(
+            [
+                UpdateOne({"_id": name}, {"$inc": {"value": count}}, upsert=True)
+                for name, count in counts.items()
+            ],
+            ordered=False,
+            session=session,
+        )
+        found = await counters.find({"_id": {"$in": list(counts)}}, session=session).to_list(length=None)
+        return {
+            document["_id"]: _last_numbers(int(document["value"]), counts[document["_id"]])
+            for document in found
+        }
+
+
+def _last_numbers(last: int, count: int) -> range:
+    return range(last - count + 1, last + 1)
 
 
 class Documents(Generic[D]):
@@ -155,9 +177,27 @@ class Documents(Generic[D]):
         result = await _translated(self.raw.replace_one(condition, body, upsert=upsert, session=session))
         return bool(result.matched_count or result.upserted_id is not None)
 
-    async def touch(self, key: str, field: str, value: object) -> None:
-        """Set one field of a document, if the document is there."""
-        await _translated(self.raw.update_one({"_id": key}, {"$set": {field: value}}))
+    async def replace_all(self, documents: Sequence[D], session: Session) -> None:
+        """Put each in the place of the one with its key, or beside the others if there is none."""
+        bodies = [self._dump(document) for document in documents]
+        if bodies:
+            await _translated(
+                self.raw.bulk_write(
+                    [ReplaceOne({"_id": body["_id"]}, body, upsert=True) for body in bodies],
+                    ordered=False,
+                    session=session,
+                )
+            )
+
+    async def touch_all(self, field: str, values: Mapping[str, object]) -> None:
+        """Set one field of many documents, told by their keys, as far as they are there."""
+        if values:
+            await _translated(
+                self.raw.bulk_write(
+                    [UpdateOne({"_id": key}, {"$set": {field: value}}) for key, value in values.items()],
+                    ordered=False,
+                )
+            )
 
     async def delete(self, key: str, session: Session | None = None) -> bool:
         result = await _translated(self.raw.delete_one({"_id": key}, session=session))
