@@ -15,7 +15,6 @@ from understudy_bus.serving import VerbHandlers, serve_verbs
 from understudy_contracts.commands import ReportState
 from understudy_contracts.errors import UnderstudyError
 from understudy_contracts.events import Event, FailoverChanged
-from understudy_contracts.machine import Heartbeat
 from understudy_contracts.model import Service
 from understudy_contracts.servers import ServerStatus, ServerVerdict
 from understudy_contracts.subjects import MachineAddress
@@ -34,11 +33,13 @@ from understudy_store.collections import failovers, read_defaults, servers
 from understudy_store.database import Database, connect_database
 from understudy_store.outbox import Outbox
 
+from understudy_monitor.evidence import Beat
 from understudy_monitor.records import Records
 from understudy_monitor.watch import Watch
 
 LOOK_EVERY_S = 0.05
-READ_EVERY_S = 2.0
+READ_EVERY_S = 5.0
+"""What changes is read at once, by its event: this is for events that got lost."""
 WRITE_AGAIN_S = 0.2
 HOUSEKEEPING_EVERY_S = 10.0
 PROBE_EVERY_S = 0.5
@@ -66,20 +67,20 @@ class Monitor:
     async def listen(self) -> None:
         """Hear machines, and wake up for what changes in the database."""
         prefix = self._bus.subjects.prefix
-        await self._bus.hear(self._bus.subjects.all_heartbeats, Heartbeat, self._heard)
-        await self._bus.hear(f"{prefix}.site.*.machine.*.report.state", Heartbeat, self._heard_at_once)
+        await self._bus.hear(self._bus.subjects.all_heartbeats, Beat, self._heard)
+        await self._bus.hear(f"{prefix}.site.*.machine.*.report.state", Beat, self._heard_at_once)
         await self._bus.hear(f"{prefix}.evt.failover.>", Event, self._failover_changed)
         for event in ("added", "changed", "removed", "joined", "defaults"):
             await self._bus.hear(f"{prefix}.evt.server.*.{event}", Event, self._servers_changed)
 
-    async def _heard(self, subject: str, heartbeat: Heartbeat) -> None:
+    async def _heard(self, subject: str, heartbeat: Beat) -> None:
         # The subject is guarded by the server, the body is only what the machine says of itself.
         address = self._bus.subjects.machine_of(subject)
-        if address == MachineAddress(heartbeat.site, heartbeat.machine):
-            self._addresses[heartbeat.machine] = address
+        if address is not None and (address.site, address.machine) == (heartbeat.site, heartbeat.machine):
+            self._addresses[address.machine] = address
             self._watch.hear(heartbeat)
 
-    async def _heard_at_once(self, subject: str, heartbeat: Heartbeat) -> None:
+    async def _heard_at_once(self, subject: str, heartbeat: Beat) -> None:
         await self._heard(subject, heartbeat)
         self._look.set()
 
@@ -139,9 +140,7 @@ class Monitor:
             verdicts, self._verdicts_to_write = self._verdicts_to_write, {}
             statuses, self._statuses_to_write = self._statuses_to_write, {}
             try:
-                await self._records.write_verdicts(list(verdicts.values()))
-                verdicts = {}
-                await self._records.write_statuses(list(statuses.values()))
+                await self._records.write(list(verdicts.values()), list(statuses.values()))
             except UnderstudyError as error:
                 log.warning("cannot write verdicts", error=str(error))
                 # What was found meanwhile is newer.
@@ -174,7 +173,7 @@ class Monitor:
             return
         with contextlib.suppress(UnderstudyError):  # no answer is what the verdict says already
             done = await self._bus.command(address, ReportState(), timeout_s=PROBE_EVERY_S)
-            self._watch.hear(done.state)
+            self._watch.hear(Beat.of(done.state))
             self._look.set()
 
     async def read_statuses(self, _: ReadStatuses) -> Statuses:

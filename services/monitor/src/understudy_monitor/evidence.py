@@ -5,10 +5,52 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
-from understudy_contracts.machine import Heartbeat
+from understudy_contracts.machine import (
+    Duty,
+    Heartbeat,
+    PeerSighting,
+    Recorder,
+    Storage,
+    Unassigned,
+)
+from understudy_contracts.model import CameraState
 
 
-class Growth(NamedTuple):
+class CameraBeat(msgspec.Struct, frozen=True, gc=False):
+    """What of a `CameraEvidence` is weighed."""
+
+    camera: str
+    state: CameraState
+    bytes_written: int = 0
+    frames_received: int | None = None
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """What of a `Heartbeat` is weighed. The rest of it is passed over, not read: a thousand machines speak
+    several times a second."""
+
+    machine: str
+    site: str
+    boot: str
+    sequence: int
+    sent_at: int
+    version: str = ""
+    duty: Duty = Unassigned()
+    settings_version: int = 0
+    heartbeat_s: float = 1.0
+    staged: dict[str, int] = {}
+    storage: Storage = Storage()
+    recorder: Recorder = Recorder()
+    cameras: list[CameraBeat] = []
+    peers: list[PeerSighting] = []
+
+    @classmethod
+    def of(cls, heartbeat: Heartbeat) -> Beat:
+        """The same of one that was read whole."""
+        return msgspec.convert(heartbeat, cls, from_attributes=True)
+
+
+class Growth(msgspec.Struct, frozen=True, gc=False):
     """One camera's footage: its size, when that last grew, and how many frames had come in by then."""
 
     bytes: int
@@ -28,7 +70,7 @@ class Evidence(msgspec.Struct, frozen=True):
     """`heard_at` is None if the machine was not heard in this life of the monitor; `seen_before` says that
     it was in an earlier one. `skew_ms` is how far its wall clock is ahead of ours."""
 
-    heartbeat: Heartbeat | None = None
+    heartbeat: Beat | None = None
     heard_at: float | None = None
     seen_before: bool = False
     last_seen_ms: int | None = None
@@ -36,7 +78,7 @@ class Evidence(msgspec.Struct, frozen=True):
     growth: dict[str, Growth] = {}
 
 
-def add_heartbeat(evidence: Evidence, heartbeat: Heartbeat, now: float, wall_ms: int) -> Evidence:
+def add_heartbeat(evidence: Evidence, heartbeat: Beat, now: float, wall_ms: int) -> Evidence:
     """The evidence after `heartbeat` was heard; a late or repeated one changes nothing (promise P5)."""
     last = evidence.heartbeat
     if last is not None and last.boot == heartbeat.boot and heartbeat.sequence <= last.sequence:
@@ -51,20 +93,20 @@ def add_heartbeat(evidence: Evidence, heartbeat: Heartbeat, now: float, wall_ms:
     )
 
 
-def _grown(before: dict[str, Growth], heartbeat: Heartbeat, now: float) -> dict[str, Growth]:
+def _grown(before: dict[str, Growth], heartbeat: Beat, now: float) -> dict[str, Growth]:
     # Some ten thousand cameras pass here several times a second.
     grown = {}
     for camera in heartbeat.cameras:
         name, written = camera.camera, camera.bytes_written
         known = before.get(name)
-        if known is not None and known[0] == written:
+        if known is not None and known.bytes == written:
             grown[name] = known
         else:
             grown[name] = Growth(written, now, camera.frames_received or 0)
     return grown
 
 
-def weighs_the_same(one: Heartbeat, other: Heartbeat) -> bool:
+def weighs_the_same(one: Beat, other: Beat) -> bool:
     """Whether two heartbeats lead to the same verdict and status, growth of footage apart."""
     return (
         one.duty == other.duty

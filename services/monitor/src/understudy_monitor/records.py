@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
 from understudy_contracts.events import StatusChanged, VerdictChanged
 from understudy_contracts.servers import ServerStatus, ServerVerdict
 from understudy_store.collections import statuses, verdicts
-from understudy_store.database import Database, Session
-from understudy_store.outbox import Outbox
+from understudy_store.database import Database, Documents, Session
+from understudy_store.outbox import Happened, Outbox
 
 # Of one transaction: a database holds the documents of a transaction locked until it ends.
 BATCH: Final = 50
 
-T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Records:
@@ -30,41 +31,40 @@ class Records:
     async def verdicts(self) -> list[ServerVerdict]:
         return await self._verdicts.find()
 
-    async def write_verdicts(self, changed: Sequence[ServerVerdict]) -> None:
-        """Store each and tell of it."""
-
-        async def store(session: Session, verdict: ServerVerdict) -> None:
-            stored = await self._verdicts.get(verdict.server, session)
-            if stored is not None and _same_verdict(stored, verdict):
-                return
-            await self._verdicts.replace(verdict, session, upsert=True)
-            await self._outbox.append(session, "server", verdict.server, "verdict", VerdictChanged(verdict))
-
-        await self._in_batches(changed, store)
-
-    async def write_statuses(self, changed: Sequence[ServerStatus]) -> None:
-        """Store each and tell of it."""
-
-        async def store(session: Session, status: ServerStatus) -> None:
-            if _same_status(await self._statuses.get(status.server, session), status):
-                return
-            await self._statuses.replace(status, session, upsert=True)
-            await self._outbox.append(session, "server", status.server, "status", StatusChanged(status))
-
-        await self._in_batches(changed, store)
-
-    async def _in_batches(
-        self, changed: Sequence[T], store: Callable[[Session, T], Coroutine[None, None, None]]
-    ) -> None:
-        for start in range(0, len(changed), BATCH):
-            batch = changed[start : start + BATCH]
-
-            async def work(session: Session, batch: Sequence[T] = batch) -> None:
-                for document in batch:
-                    await store(session, document)
-
-            await self._database.transact(work)
+    async def write(self, verdicts: Sequence[ServerVerdict], statuses: Sequence[ServerStatus]) -> None:
+        """Store what is new of these, and tell of it."""
+        for start in range(0, max(len(verdicts), len(statuses)), BATCH):
+            batch = slice(start, start + BATCH)
+            await self._database.transact(partial(self._store, verdicts[batch], statuses[batch]))
             self._outbox.wake()
+
+    async def _store(
+        self, verdicts: Sequence[ServerVerdict], statuses: Sequence[ServerStatus], session: Session
+    ) -> None:
+        known_verdicts = {
+            known.server: known for known in await self._stored(self._verdicts, verdicts, session)
+        }
+        known_statuses = {
+            known.server: known for known in await self._stored(self._statuses, statuses, session)
+        }
+        new_verdicts = [one for one in verdicts if not _same_verdict(known_verdicts.get(one.server), one)]
+        new_statuses = [one for one in statuses if not _same_status(known_statuses.get(one.server), one)]
+        await self._verdicts.replace_all(new_verdicts, session)
+        await self._statuses.replace_all(new_statuses, session)
+        await self._outbox.append_all(
+            session,
+            [
+                *(Happened("server", one.server, "verdict", VerdictChanged(one)) for one in new_verdicts),
+                *(Happened("server", one.server, "status", StatusChanged(one)) for one in new_statuses),
+            ],
+        )
+
+    async def _stored(
+        self, documents: Documents[R], new: Sequence[ServerVerdict | ServerStatus], session: Session
+    ) -> list[R]:
+        if not new:
+            return []
+        return await documents.find({"_id": {"$in": [one.server for one in new]}}, session=session)
 
     async def forget_all_but(self, servers: Iterable[str]) -> None:
         """Deleted servers have no verdict and no status any more."""
@@ -78,13 +78,12 @@ class Records:
 
     async def write_last_seen(self, last_seen: Mapping[str, int]) -> None:
         """When each machine was last heard, without an event: it changes with every heartbeat."""
-        for server, seen in last_seen.items():
-            await self._statuses.touch(server, "last_seen", seen)
-            await self._verdicts.touch(server, "last_seen", seen)
+        await self._statuses.touch_all("last_seen", last_seen)
+        await self._verdicts.touch_all("last_seen", last_seen)
 
 
-def _same_verdict(one: ServerVerdict, other: ServerVerdict) -> bool:
-    return (one.verdict, one.action, one.reason, one.machine) == (
+def _same_verdict(one: ServerVerdict | None, other: ServerVerdict) -> bool:
+    return one is not None and (one.verdict, one.action, one.reason, one.machine) == (
         other.verdict,
         other.action,
         other.reason,

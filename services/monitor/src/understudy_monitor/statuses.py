@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from understudy_contracts.failovers import Failover
-from understudy_contracts.machine import Heartbeat, StoodDown
+from understudy_contracts.machine import StoodDown
 from understudy_contracts.model import CameraState, Phase, Role, Status, Verdict
 from understudy_contracts.servers import FailoverGlance, Server, ServerStatus
+
+from understudy_monitor.evidence import Beat
 
 _RESTORES = frozenset({Phase.RESTORING, Phase.CLEARING})
 _RECORDS = frozenset({CameraState.RECORDING, CameraState.LIVE})
@@ -22,7 +24,7 @@ class Subject:
     server: Server
     verdict: Verdict
     reason: str
-    heartbeat: Heartbeat | None
+    heartbeat: Beat | None
     failovers: Sequence[Failover]
     maintenance: str = ""
 
@@ -156,7 +158,7 @@ def _protection(subject: Subject, spares: Sequence[Spare]) -> tuple[bool, str]:
     return False, "; ".join(missing)
 
 
-def _not_ready(spare: Spare, server: Server, heartbeat: Heartbeat | None) -> str | None:
+def _not_ready(spare: Spare, server: Server, heartbeat: Beat | None) -> str | None:
     if spare.verdict is not Verdict.HEALTHY:
         return spare.verdict.value.replace("-", " ")
     if spare.busy_with is not None:

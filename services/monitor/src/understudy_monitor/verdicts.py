@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from understudy_contracts.machine import Heartbeat, OwnCameras, Serving
+from understudy_contracts.machine import OwnCameras, Serving
 from understudy_contracts.model import (
     CameraState,
     FailoverRange,
@@ -18,7 +18,7 @@ from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings
 
 from understudy_monitor.actions import is_armed
-from understudy_monitor.evidence import Evidence, Sighting
+from understudy_monitor.evidence import Beat, Evidence, Sighting
 
 # Machines of this version's major number understand each other.
 VERSION = "0.1.0"
@@ -141,7 +141,7 @@ def _vouched_for(server: Server, witnesses: Iterable[Sighting], now: float) -> b
     )
 
 
-def _condition(evidence: Evidence, heartbeat: Heartbeat, settings: FailoverSettings) -> Finding | None:
+def _condition(evidence: Evidence, heartbeat: Beat, settings: FailoverSettings) -> Finding | None:
     """What is the matter with a machine that speaks. Of several matters one whose trigger is on: a trigger
     that people switched off must not hide another."""
     matters = _matters(evidence, heartbeat, settings)
@@ -149,7 +149,7 @@ def _condition(evidence: Evidence, heartbeat: Heartbeat, settings: FailoverSetti
     return next(iter(armed or matters), None)
 
 
-def _matters(evidence: Evidence, heartbeat: Heartbeat, settings: FailoverSettings) -> list[Finding]:
+def _matters(evidence: Evidence, heartbeat: Beat, settings: FailoverSettings) -> list[Finding]:
     if heartbeat.version and heartbeat.version.split(".")[0] != VERSION.split(".", maxsplit=1)[0]:
         return [Finding(Verdict.INCOMPATIBLE, f"runs version {heartbeat.version}, the host runs {VERSION}")]
     matters = []

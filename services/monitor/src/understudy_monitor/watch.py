@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from understudy_contracts.failovers import Failover
-from understudy_contracts.machine import Heartbeat
 from understudy_contracts.model import Action, Phase, Role, Verdict
 from understudy_contracts.servers import Server, ServerStatus, ServerVerdict
 from understudy_contracts.settings import FailoverSettings
@@ -18,7 +17,7 @@ from understudy_runtime.clock import Clock
 
 from understudy_monitor.actions import Decision, decide
 from understudy_monitor.brakes import HOLD_LIMIT_S, Site, suspect_ourselves
-from understudy_monitor.evidence import Evidence, Sighting, add_heartbeat, weighs_the_same
+from understudy_monitor.evidence import Beat, Evidence, Sighting, add_heartbeat, weighs_the_same
 from understudy_monitor.maintenance import Maintenance
 from understudy_monitor.statuses import Spare, Subject, status_of
 from understudy_monitor.verdicts import LATE_AFTER_BEATS, SETTLING_S, Finding, Listening, judge, stands_still
@@ -98,7 +97,7 @@ class Watch:
             self.failovers[failover.id] = failover
             self._all_changed = True
 
-    def hear(self, heartbeat: Heartbeat) -> None:
+    def hear(self, heartbeat: Beat) -> None:
         """A heartbeat, a report of state, or the answer to a probe."""
         known = self._evidence.get(heartbeat.machine, Evidence())
         now, wall_ms = self.clock.monotonic(), self.clock.wall_ms()
