@@ -14,6 +14,7 @@ FOR_OPERATORS = {
     "/api/v1/cameras/{camera_id}/snapshots",
     "/api/v1/cameras/{camera_id}/events",
     "/api/v1/servers/{server_id}/failover",
+    "/api/v1/servers/{server_id}/maintenance",
     "/api/v1/failovers/{failover_id}/stop",
     "/api/v1/failovers/{failover_id}/stop-restoration",
 }
