@@ -54,13 +54,13 @@ SENSELESS = [
     ({"until": "9999-12-31T23:59:59-23:59"}, "seven days"),
     ({"until": "2100-01-01T00:00:00"}, "timezone"),
     ({"until": "tomorrow"}, "RFC3339"),
-    ({"for_s": 0}, ">= 1"),
-    ({"for_s": -60}, ">= 1"),
-    ({"for_s": 8 * DAY_MS / 1000}, "<= 604800"),
-    ({"for_s": "1h"}, "got `str`"),
-    ({"for_s": True}, "got `bool`"),
+    ({"for_s": 0}, "for_s: must be at least 1"),
+    ({"for_s": -60}, "for_s: must be at least 1"),
+    ({"for_s": 8 * DAY_MS / 1000}, "for_s: must be at most 604800"),
+    ({"for_s": "1h"}, "must be a number or null, not a text"),
+    ({"for_s": True}, "not a truth value"),
     ({"for": 60}, "unknown field `for`"),
-    ([], "`object`"),
+    ([], "an object"),
 ]
 
 

@@ -10,6 +10,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from understudy_contracts.errors import UnderstudyError
 
+from understudy_api_gateway.wording import explained
+
 log = structlog.get_logger()
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -105,14 +107,15 @@ def from_http_exception(_: Request[Any, Any, Any], error: HTTPException) -> Resp
     if status >= 500:
         return problem("internal", "the request failed; the gateway's log says why", status)
     code = _CODE_OF_HTTP_STATUS.get(status, "invalid-input")
-    details = []
-    for entry in error.extra if isinstance(error.extra, list) else []:
-        if isinstance(entry, dict):
-            key, message = str(entry.get("key", "")), str(entry.get("message", ""))
-            details.append(f"{key}: {message}" if key and key not in message else message)
+    extra = error.extra if isinstance(error.extra, list) else []
+    details = [
+        explained(str(entry.get("key", "")), str(entry.get("message", "")))
+        for entry in extra
+        if isinstance(entry, dict)
+    ]
     if status == 404:
         return problem(code, "there is nothing at this path", status)
-    return problem(code, "; ".join(details) or error.detail, status)
+    return problem(code, "; ".join(details) or explained("", error.detail), status)
 
 
 def from_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

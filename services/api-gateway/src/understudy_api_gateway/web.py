@@ -39,6 +39,7 @@ from understudy_api_gateway.resources.sessions.accounts import Accounts
 from understudy_api_gateway.resources.sessions.handlers import sessions_router
 from understudy_api_gateway.resources.settings.handlers import settings_router
 from understudy_api_gateway.resources.users import users_router
+from understudy_api_gateway.strictness import StrictRequest
 
 _RESOURCES = [
     sessions_router,
@@ -72,6 +73,7 @@ def make_application(parts: Parts, accounts: Accounts, idempotency: Idempotency)
     application = Litestar(
         route_handlers=[api, health_router, console_router],
         dependencies=dependencies(parts, accounts),
+        request_class=StrictRequest,
         guards=[guard_with(accounts.identify)],
         before_request=idempotency.before,
         exception_handlers={
