@@ -123,24 +123,6 @@ async def test_pairing_is_with_failover_servers_only(admin):
     assert (await admin.get("/servers/north/pairing")) == {"failover_servers": []}
 
 
-async def test_failover_settings_are_the_servers_own_or_the_defaults(admin):
-    await admin.add_recording_server("North")
-    await admin.add_failover_server("Spare")
-    defaults = await admin.get("/failover-settings")
-    assert defaults["disconnection"] == {"enabled": True, "after_s": 5.0}
-    changed = {**defaults, "restoration": "discard"}
-    await admin.call("PUT", "/failover-settings", json=changed, expect=200)
-    assert await admin.get("/servers/north/failover-settings") == {"settings": changed, "own": False}
-    own = {**defaults, "stop_automatically": True}
-    await admin.call("PUT", "/servers/north/failover-settings", json=own, expect=200)
-    assert await admin.get("/servers/north/failover-settings") == {"settings": own, "own": True}
-    back = await admin.call("DELETE", "/servers/north/failover-settings", expect=200)
-    assert back.json() == {"settings": changed, "own": False}
-    await admin.call("PUT", "/servers/spare/failover-settings", json=own, expect=400)
-    for wrong in ({"disconnection": {"after_s": 0.5}}, {"range": "half"}, {"disconnection": {"x": 1}}):
-        await admin.call("PUT", "/failover-settings", json=wrong, expect=400)
-
-
 async def test_a_server_that_has_joined_stays_at_its_site(admin, database):
     await admin.add_recording_server("North")
     await admin.call("PATCH", "/servers/north", json={"site": "hall"}, expect=200)

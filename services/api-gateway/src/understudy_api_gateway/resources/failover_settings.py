@@ -1,5 +1,8 @@
 """`/failover-settings`: the defaults; `/servers/{id}/failover-settings`: one server's own (M5 to M8).
 
+A failover has its own copy of them since its start. Editing those of a server in a failover interrupts it,
+once that is confirmed (M16); changed defaults hold for failovers that start later.
+
 Changing the defaults is told as `server.defaults.defaults`, since it changes what holds for servers; no
 server can have the id `defaults`.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import Router, delete, get, put
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from understudy_contracts.events import DefaultsChanged
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings
@@ -16,8 +19,10 @@ from understudy_store import collections
 from understudy_store.collections import DEFAULTS_ID, FailoverDefaults
 from understudy_store.database import Session
 
+from understudy_api_gateway.identity import Identity
 from understudy_api_gateway.injection import IdentityOf, PartsOf
 from understudy_api_gateway.parts import Parts
+from understudy_api_gateway.resources.servers.guarding import interrupt_failovers
 from understudy_api_gateway.resources.servers.registry import change_server, find_recording_server
 
 DEFAULTS_EVENT = "defaults"
@@ -62,29 +67,44 @@ async def show_one(server_id: FromPath[str], parts: PartsOf) -> FailoverSettings
 
 @put("/")
 async def change_one(
-    server_id: FromPath[str], data: JSONBody[FailoverSettings], parts: PartsOf, identity: IdentityOf
+    server_id: FromPath[str],
+    data: JSONBody[FailoverSettings],
+    parts: PartsOf,
+    identity: IdentityOf,
+    confirmation: FromQuery[str | None] = None,
 ) -> FailoverSettingsView:
-    return await _change(parts, identity.user, server_id, data)
+    """The server's own from now on; while it is in a failover that must be confirmed (M16)."""
+    return await _change(parts, identity, server_id, data, confirmation)
 
 
 @delete("/", status_code=200)
 async def follow_defaults(
-    server_id: FromPath[str], parts: PartsOf, identity: IdentityOf
+    server_id: FromPath[str],
+    parts: PartsOf,
+    identity: IdentityOf,
+    confirmation: FromQuery[str | None] = None,
 ) -> FailoverSettingsView:
-    """From now on the defaults hold."""
-    return await _change(parts, identity.user, server_id, None)
+    """From now on the defaults hold; while it is in a failover that must be confirmed (M16)."""
+    return await _change(parts, identity, server_id, None, confirmation)
 
 
 async def _change(
-    parts: Parts, user: str, server_id: str, settings: FailoverSettings | None
+    parts: Parts,
+    identity: Identity,
+    server_id: str,
+    settings: FailoverSettings | None,
+    confirmation: str | None,
 ) -> FailoverSettingsView:
-    await find_recording_server(parts.database, server_id)
+    server = await find_recording_server(parts.database, server_id)
+    defaults = await collections.read_defaults(parts.database)
+    if (settings or defaults) != (server.failover_settings or defaults):
+        await interrupt_failovers(parts, identity, server, "change-failover-settings", confirmation)
 
     def changed(before: Server) -> Server:
         return msgspec.structs.replace(before, failover_settings=settings)
 
     return await _view(
-        parts, await change_server(parts, user, server_id, "changed-failover-settings", changed)
+        parts, await change_server(parts, identity.user, server_id, "changed-failover-settings", changed)
     )
 
 

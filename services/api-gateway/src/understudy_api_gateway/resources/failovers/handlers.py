@@ -25,6 +25,7 @@ from understudy_api_gateway.confirmations import confirmation_for, require_confi
 from understudy_api_gateway.cursors import cursor_after, number_key
 from understudy_api_gateway.injection import IdentityOf, PartsOf
 from understudy_api_gateway.parts import Parts
+from understudy_api_gateway.resources.failovers.going_dark import what_goes_dark
 from understudy_api_gateway.resources.servers.registry import find_recording_server, find_server
 
 
@@ -130,17 +131,6 @@ async def start(
         user=identity.user,
         what="started-failover",
         subject=server.id,
-    )
-
-
-def what_goes_dark(failover: Failover) -> str:
-    """What stopping `failover` while its original is away means, for people."""
-    names = [camera.camera for camera in failover.cameras]
-    shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    cameras = f"its {len(names)} cameras ({shown})" if names else "its cameras"
-    return (
-        f"{failover.server_name} is not back: nobody will record {cameras} once this failover is stopped, "
-        "and no failover will start by itself until it is healthy again."
     )
 
 

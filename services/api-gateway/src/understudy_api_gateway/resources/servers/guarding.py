@@ -1,4 +1,5 @@
-"""M16: disabling or deleting a server in a failover interrupts it; say what that destroys, then do it."""
+"""M16: what interrupts a failover (disabling or deleting a server in it, editing its failover settings) says
+what that destroys, and then does it."""
 
 from __future__ import annotations
 
@@ -12,19 +13,23 @@ from understudy_store import collections
 from understudy_api_gateway.confirmations import require_confirmation
 from understudy_api_gateway.identity import Identity
 from understudy_api_gateway.parts import Parts
+from understudy_api_gateway.resources.failovers.going_dark import what_goes_dark
 
 
 def what_it_interrupts(server: Server, failover: Failover) -> str:
-    """What becomes of `failover` when `server` is disabled or deleted, for people."""
+    """What becomes of `failover` when `server` is disabled, deleted or set up anew, for people."""
+    dark = failover.holds_original and failover.original == "away"
     if server.id == failover.server:
-        return (
+        said = (
             f"{server.name} is in failover {failover.id}: this interrupts it and erases the data of "
             f"{failover.failover_server_name or 'the failover server'}."
         )
-    return (
-        f"{server.name} serves for {failover.server_name} in failover {failover.id}: "
-        f"this interrupts it and erases the data of {server.name}."
-    )
+    else:
+        said = (
+            f"{server.name} serves for {failover.server_name} in failover {failover.id}: "
+            f"this interrupts it and erases the data of {server.name}."
+        )
+    return f"{said} {what_goes_dark(failover)}" if dark else said
 
 
 async def interrupt_failovers(
