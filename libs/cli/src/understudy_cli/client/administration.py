@@ -15,7 +15,7 @@ from understudy_contracts.errors import InvalidInput, Unavailable
 from understudy_contracts.model import UserRole
 
 from understudy_cli.api import STREAM_OPEN, Api
-from understudy_cli.client.calls import AsJson, Url, call, say, show, show_json
+from understudy_cli.client.calls import AsJson, Url, Yes, call, confirmed, say, show, show_json
 from understudy_cli.client.servers import password_from
 from understudy_cli.session import Session, forget_session, load_session, save_session
 from understudy_cli.settings import ADMINISTRATOR
@@ -79,16 +79,36 @@ def set_settings(
         list[str], typer.Argument(metavar="KEY=VALUE...", help="like disconnection.after_s=2")
     ],
     server: Annotated[str, typer.Option("--server", metavar="SERVER", help="only for this one")] = "",
+    yes: Yes = False,
     url: Url = "",
     as_json: AsJson = False,
 ) -> None:
     """Change failover settings; the others stay as they are."""
+    path = _settings_path(server)
 
     async def work(api: Api) -> Any:
-        answer = await api.get(_settings_path(server))
-        return await api.put(_settings_path(server), changed(answer.get("settings", answer), changes))
+        answer = await api.get(path)
+        wanted = changed(answer.get("settings", answer), changes)
+        return await confirmed(lambda confirmation: api.put(path, wanted, confirmation=confirmation), yes=yes)
 
     show(call(url, work), "changed", as_json=as_json)
+
+
+@settings.command("reset")
+def reset_settings(
+    server: Annotated[str, typer.Argument(metavar="SERVER", help="its id")],
+    yes: Yes = False,
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Forget a server's own failover settings: the defaults hold for it."""
+
+    async def work(api: Api) -> Any:
+        return await confirmed(
+            lambda confirmation: api.delete(_settings_path(server), confirmation=confirmation), yes=yes
+        )
+
+    show(call(url, work), f"the defaults hold for {server}", as_json=as_json)
 
 
 @settings.command("document")
