@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from understudy_contracts.errors import NotFound
 from understudy_footage import FootageRoot, recordings_of
 from understudy_lab.cameras import SimulatedCameras
+from understudy_recording_server.recorder.fan_out import FanOut
 from understudy_recording_server.recorder.fleet import Fleet
 from understudy_recording_server.recorder.frames import Frame, Streams
 from understudy_recording_server.recorder.protocol import Apply, CameraSpec, Report, SubStream, Trouble
+from understudy_recording_server.recorder.sub_streams import SubStreams
 from understudy_runtime.clock import SystemClock
 
 PATIENCE_S = 20.0
@@ -177,6 +182,23 @@ async def test_a_sub_stream_is_open_while_somebody_takes_it(fleet: Fleet, camera
     await _until(lambda: not cameras.camera("cam-3").viewers)
     assert [status.reconnects for status in fleet.statuses(measure=False)] == [0]
     assert len(cameras.camera("cam-1").viewers) == 1
+
+
+async def test_a_sub_stream_that_is_wanted_again_at_once_waits_for_the_last() -> None:
+    made: list[Future[None] | None] = []
+    ending: Future[None] = Future()
+
+    def make(_folder: str, spec: CameraSpec, after: Future[None] | None) -> Any:
+        made.append(after)
+        return SimpleNamespace(spec=spec, start=lambda: None)
+
+    subs, fan_out, taker = SubStreams(make, lambda _: ending), FanOut(lambda *_: None), Taker()
+    for _ in range(2):
+        fan_out.attach(taker)
+        subs.want("", "cam-1", SubStream("rtsp://127.0.0.1/sub"), fan_out)
+        fan_out.detach(taker)
+        subs.want("", "cam-1", SubStream("rtsp://127.0.0.1/sub"), fan_out)
+    assert made == [None, ending]
 
 
 async def test_streams_that_are_not_there_are_refused(fleet: Fleet, cameras) -> None:

@@ -26,6 +26,7 @@ class SubStreams:
         self._make = make
         self._stop = stop
         self._running: dict[tuple[str, str], Camera] = {}
+        self._ending: dict[tuple[str, str], Future[None]] = {}
 
     def want(self, folder: str, camera: str, sub: SubStream | None, fan_out: FanOut) -> None:
         """Make the second stream of a camera run if it has one and somebody takes it, else end it."""
@@ -34,13 +35,15 @@ class SubStreams:
         spec = sub_spec(camera, sub) if sub is not None and fan_out.sinks else None
         if running is not None and running.spec == spec:
             return
-        stopping = None
         if running is not None:
             del self._running[key]
-            stopping = self._stop(running)
+            self._ending[key] = self._stop(running)
         if spec is not None:
-            self._running[key] = started = self._make(folder, spec, stopping)
+            # Its sinks take frames from one thread at a time: the one before must have ended, also when
+            # it was not wanted any more for a moment.
+            self._running[key] = started = self._make(folder, spec, self._ending.pop(key, None))
             started.start()
+        self._ending = {key: ending for key, ending in self._ending.items() if not ending.done()}
 
     def cameras(self) -> list[Camera]:
         return list(self._running.values())

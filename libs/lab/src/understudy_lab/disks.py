@@ -1,0 +1,75 @@
+"""Real small disks that can be filled, torn and made to hang. Only root can mount them."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy_lab.faults import program, require_root, run
+
+
+@contextlib.contextmanager
+def small_tmpfs(folder: Path, size: str = "4m") -> Iterator[Path]:
+    """A file system in memory, mounted on `folder` while the context is open; `size` as mount takes it.
+
+    Raises:
+        CannotInject: it cannot be mounted here.
+    """
+    require_root("mount a small file system")
+    folder.mkdir(parents=True, exist_ok=True)
+    run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    try:
+        yield folder
+    finally:
+        run("umount", "-l", str(folder))
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """An ext4 that turns read-only at its first error. `device` is the loop device that it lies on."""
+
+    folder: Path
+    device: str
+
+    @property
+    def error_switch(self) -> Path:
+        """Whatever is written here gives it an error; it stays read-only until it is unmounted."""
+        return Path("/sys/fs/ext4", Path(self.device).name, "trigger_fs_error")
+
+    def tear(self) -> None:
+        self.error_switch.write_text("1", encoding="ascii")
+
+    def hang(self) -> None:
+        """From now on no write returns, until `go_on`."""
+        run("fsfreeze", "--freeze", str(self.folder))
+
+    def go_on(self) -> None:
+        """Harmless if it does not hang."""
+        subprocess.run(["fsfreeze", "--unfreeze", str(self.folder)], capture_output=True, check=False)
+
+
+@contextlib.contextmanager
+def small_ext4(folder: Path, image: Path, size_mb: int = 32) -> Iterator[SmallDisk]:
+    """A disk whose content lies in the file `image`, mounted on `folder` while the context is open.
+
+    Raises:
+        CannotInject: it cannot be made or mounted here.
+    """
+    require_root("mount a file system")
+    make = program("mkfs.ext4", "e2fsprogs")
+    folder.mkdir(parents=True, exist_ok=True)
+    with image.open("wb") as file:
+        file.truncate(size_mb << 20)
+    run(make, "-q", str(image))
+    device = run("losetup", "-f", "--show", str(image))
+    with contextlib.ExitStack() as stack:
+        stack.callback(run, "losetup", "-d", device)
+        run("mount", "-o", "errors=remount-ro", device, str(folder))
+        stack.callback(run, "umount", "-l", str(folder))
+        disk = SmallDisk(folder, device)
+        # What waits in a disk that hangs could not even be killed.
+        stack.callback(disk.go_on)
+        yield disk
