@@ -163,7 +163,7 @@ async def _live(
     except OSError as error:
         log.warning("footage that was being cleared is still here", error=error.strerror)
     server = FootageServer(data_dir, lambda: agent.record, manifests, clock, agent.alive)
-    media = MediaServer(data_dir, lambda: agent.record, recorder, clock)
+    media = MediaServer(data_dir, lambda: agent.record, recorder, clock, keeper.note)
     agent.settle = media.snapshots.settled
     async with serve_footage(server, media, settings.listen) as port:
         agent.address = await asyncio.to_thread(

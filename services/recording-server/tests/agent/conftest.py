@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -32,11 +31,13 @@ from understudy_contracts.settings import (
 )
 from understudy_contracts.subjects import MachineAddress
 from understudy_lab.cameras import ClipSettings, Login, SimulatedCameras, camera_ids
+from understudy_lab.disks import SmallDisk, small_ext4, small_tmpfs
 from understudy_runtime.grants import Grant, Signer
 
 SITE = "site-a"
 CANARY = "canary-s3cret"
 WITHIN_S = 30.0
+Injected = Callable[[contextlib.AbstractContextManager[Any]], contextlib.AbstractContextManager[Any]]
 WHO_COMMANDS: dict[type, Service] = {
     words.Configure: Service.CONFIG_REPLICATOR,
     words.Stage: Service.CONFIG_REPLICATOR,
@@ -288,66 +289,17 @@ async def site(host: Any, tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest, injected: Injected) -> Iterator[Path]:
     """A file system of four megabytes, or as many as the parameter says; only root can mount it."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small file system")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    size = getattr(request, "param", "4m")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("this machine does not allow to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@contextlib.contextmanager
-def mounted_ext4(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A real ext4 of 32 megabytes that turns read-only at its first error: its folder and its device."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a file system")
-    image, folder = tmp_path / "ext4.img", tmp_path / "ext4"
-    folder.mkdir()
-    with image.open("wb") as file:
-        file.truncate(32 << 20)
-    if subprocess.run(["mkfs.ext4", "-q", str(image)], capture_output=True, check=False).returncode:
-        pytest.skip("needs mkfs.ext4 (apt-get install e2fsprogs)")
-    loop = subprocess.run(
-        ["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    mount = ["mount", "-o", "errors=remount-ro", loop, str(folder)]
-    if not loop or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not allow to mount an image of a file system")
-    try:
-        yield folder, loop
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-        subprocess.run(["losetup", "-d", loop], check=True)
+    with injected(small_tmpfs(tmp_path / "small", getattr(request, "param", "4m"))) as folder:
+        yield folder
 
 
 @pytest.fixture
-def torn_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """A file system, and the switch of the kernel that gives it an error."""
-    with mounted_ext4(tmp_path) as (folder, device):
-        yield folder, Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error")
-
-
-@pytest.fixture
-def hanging_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[bool], None]]]:
-    """A file system, and how to have every write to it wait (True), and go on (False)."""
-    with mounted_ext4(tmp_path) as (folder, _):
-
-        def hang(freeze: bool) -> None:
-            subprocess.run(["fsfreeze", "--freeze" if freeze else "--unfreeze", str(folder)], check=True)
-
-        try:
-            yield folder, hang
-        finally:
-            # Harmless if it does not hang; what waits in it could not even be killed.
-            subprocess.run(["fsfreeze", "--unfreeze", str(folder)], capture_output=True, check=False)
+def ext4_disk(tmp_path: Path, injected: Injected) -> Iterator[SmallDisk]:
+    """A file system that can be given an error, and told to have every write to it wait."""
+    with injected(small_ext4(tmp_path / "ext4", tmp_path / "ext4.img")) as disk:
+        yield disk
 
 
 Wait = Callable[[Callable[[], bool]], Awaitable[None]]

@@ -138,11 +138,10 @@ async def test_a_full_disk_is_reported_in_time(site, cameras, small_disk):
     await site.beat(agent, lambda beat: beat.storage.state is StorageState.FULL, within_s=REPORTED_S)
 
 
-async def test_a_disk_that_refuses_after_an_error_is_reported_in_time(site, cameras, torn_disk):
-    folder, fail = torn_disk
-    agent = await agent_on(site, folder, cameras, ["cam-1"])
+async def test_a_disk_that_refuses_after_an_error_is_reported_in_time(site, cameras, ext4_disk):
+    agent = await agent_on(site, ext4_disk.folder, cameras, ["cam-1"])
     await site.beat(agent, recording)
-    fail.write_text("1")
+    ext4_disk.tear()
     beat = await site.beat(
         agent, lambda beat: beat.storage.state is StorageState.DAMAGED, within_s=REPORTED_S
     )
@@ -152,26 +151,23 @@ async def test_a_disk_that_refuses_after_an_error_is_reported_in_time(site, came
     await agent.end()
 
 
-async def test_one_camera_whose_disk_hangs_is_told_and_goes_on_afterwards(
-    site, cameras, hanging_disk, wait_for
-):
+async def test_one_camera_whose_disk_hangs_is_told_and_goes_on_afterwards(site, cameras, ext4_disk, wait_for):
     """Nothing fails: a write simply does not return, and only the camera's own disk is concerned."""
-    folder, hang = hanging_disk
     agent = site.make("north", Role.RECORDING)
     (agent.data_dir / "recordings").mkdir(parents=True)
-    (agent.data_dir / "recordings/cam-1").symlink_to(folder)
+    (agent.data_dir / "recordings/cam-1").symlink_to(ext4_disk.folder)
     await agent.start()
     await site.beat(agent)
     await site.command(agent, site.configure(agent, cameras, ["cam-1", "cam-2"]))
     await site.beat(agent, lambda beat: recording(beat, 2))
-    hang(True)
+    ext4_disk.hang()
     beat = await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.FAILED)
     assert beat.cameras[0].reason == "cannot write: the disk does not answer"
     assert beat.cameras[1].state is CameraState.RECORDING
     beat = await site.beat(agent, lambda beat: beat.storage.state is not StorageState.NORMAL)
     assert "1 of 2 cameras cannot be written" in beat.storage.reason
     frames = beat.cameras[0].frames_written
-    hang(False)
+    ext4_disk.go_on()
     await site.beat(
         agent, lambda beat: recording(beat, 2) and beat.cameras[0].frames_written > frames + 2 * FPS
     )

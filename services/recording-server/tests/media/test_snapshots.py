@@ -42,6 +42,8 @@ async def test_a_picture_is_shown_and_kept_on_demand(site, cameras, viewer):
     (file,) = agent.files("snapshots/cam-1", "*/*.jpg")
     assert file.name == kept["name"] == f"{kept['time_ms']}.jpg"
     assert size_of(file.read_bytes()) == (320, 180)
+    # Retention knows of it at once, not only from the next look at all files.
+    await site.beat(agent, lambda beat: beat.footage_files == len(agent.files("recordings", "**/*.mp4")) + 1)
     listed = await seen.json("cam-1", f"snapshots?from={kept['time_ms']}&to={kept['time_ms'] + 1}")
     assert [item["name"] for item in listed["items"]] == [file.name]
     assert (await seen.body("cam-1", f"snapshots/{file.name}"))[1] == file.read_bytes()

@@ -24,14 +24,20 @@ class MediaServer:
     """Everything below `/media`."""
 
     def __init__(
-        self, data_dir: Path, record: Callable[[], AgentRecord], recorder: RecorderProcess, clock: Clock
+        self,
+        data_dir: Path,
+        record: Callable[[], AgentRecord],
+        recorder: RecorderProcess,
+        clock: Clock,
+        kept: Callable[[str, int], None],
     ) -> None:
+        """`kept` is told of each snapshot that is kept: its path in the data folder, its size in bytes."""
         self._access = Access(record, clock)
         self._playback = Playback(FootageRoot(data_dir), self._access, clock)
         self._feeds = Feeds(recorder)
         self._live = Live(self._access, self._feeds)
         self._recorder = recorder
-        self.snapshots = Snapshots(data_dir, self._feeds, recorder, self._intervals)
+        self.snapshots = Snapshots(data_dir, self._feeds, recorder, self._intervals, kept)
         self._taking = Taking(self._access, self.snapshots, self._happened)
 
     def add_to(self, router: web.UrlDispatcher) -> None:

@@ -43,13 +43,16 @@ class Snapshots:
         feeds: Feeds,
         recorder: Recorder,
         wanted: Callable[[], Mapping[str, int]],
+        kept: Callable[[str, int], None],
     ) -> None:
-        """`wanted`: the cameras that a snapshot is taken of at an interval, with its seconds."""
+        """`wanted`: the cameras that a snapshot is taken of at an interval, with its seconds. `kept` is told
+        of each new file: its path in the data folder, and its size in bytes."""
         self._data_dir = data_dir
         self._data = FootageRoot(data_dir)
         self._feeds = feeds
         self._recorder = recorder
         self._wanted = wanted
+        self._kept = kept
         self._pictures = Pictures()
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._writing: Counter[str] = Counter()
@@ -83,13 +86,15 @@ class Snapshots:
         # From here to the count nothing else runs: who closes the folder waits for what is counted.
         self._writing[folder] += 1
         try:
-            await asyncio.shield(asyncio.to_thread(self._write, folder, camera, name, picture.jpeg))
+            written = await asyncio.shield(asyncio.to_thread(self._write, folder, camera, name, picture.jpeg))
         except OSError as error:
             raise Unavailable(f"the snapshot cannot be written: {error.strerror}") from None
         finally:
             async with self._settled:
                 self._writing[folder] -= 1
                 self._settled.notify_all()
+        if written is not None:
+            self._kept(written, len(picture.jpeg))
         return name
 
     async def settled(self, folder: str) -> None:
@@ -149,10 +154,11 @@ class Snapshots:
         except UnderstudyError as error:
             log.warning("no snapshot", camera=camera, reason=error.message)
 
-    def _write(self, folder: str, camera: str, name: SnapshotName, jpeg: bytes) -> None:
+    def _write(self, folder: str, camera: str, name: SnapshotName, jpeg: bytes) -> str | None:
+        """The file's path in the data folder; None if it is there already."""
         final = self._data.folder(folder).snapshot(camera, name)
         if final.exists():
-            return
+            return None
         # Not beside the final name: what a crash leaves there would be taken for somebody's file.
         part = self._data_dir / f"{_UNFINISHED}{secrets.token_hex(6)}"
         try:
@@ -160,6 +166,7 @@ class Snapshots:
             finish_file(part, final)
         finally:
             part.unlink(missing_ok=True)
+        return final.relative_to(self._data.path).as_posix()
 
     def _tidy(self) -> None:
         for left in self._data_dir.glob(f"{_UNFINISHED}*"):
