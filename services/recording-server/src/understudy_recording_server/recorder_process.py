@@ -1,8 +1,4 @@
-"""The recorder as a child process: started, told what to record, restarted when it dies.
-
-A file `recorder.disabled` in the data folder switches it off, with or without a host, over restarts too; what
-is in the file is the reason that people are told.
-"""
+"""The recorder as a child process: started, told what to record, restarted when it dies."""
 
 from __future__ import annotations
 
@@ -40,6 +36,7 @@ from understudy_recording_server.recorder.protocol import (
 )
 from understudy_recording_server.recorder_health import Refusal, recent, recorder_state, refusal_of
 from understudy_recording_server.recorder_start import protocol_id
+from understudy_recording_server.recorder_switch import RecorderSwitch
 from understudy_recording_server.wanted import CameraSet
 
 MAXIMUM_LINE_BYTES = 64 << 20
@@ -48,9 +45,6 @@ SILENCE_S = 3.0
 HANGS = "the recorder hangs"
 START_S = 120.0
 """Before it is ready it finishes what a crash had left, which a slow disk may draw out."""
-SWITCH_FILE = "recorder.disabled"
-SWITCH_EVERY_S = 0.5
-SWITCH_BYTES = 200
 ENDING_S = 17.0
 """The recorder itself gives up on a hanging disk after 15 s."""
 
@@ -90,9 +84,7 @@ class RecorderProcess:
         self._hangs = False
         self._refusal: Refusal | None = None
         self._last_words = ""
-        self._switch = data_dir / SWITCH_FILE
-        self._disabled: str | None = None
-        self._switched = asyncio.Event()
+        self._switch = RecorderSwitch(data_dir, changed)
         self._protocol = protocol_id() if protocol is None else protocol
         self._news = asyncio.Condition()
         # What live video is asked for with; replaced with each recorder.
@@ -106,13 +98,13 @@ class RecorderProcess:
         state = recorder_state(
             self._crashes,
             self._clock.monotonic(),
-            disabled=self._disabled,
+            disabled=self._switch.disabled,
             refusal=self._refusal,
             hangs=self._hangs,
         )
         reason = ""
         if state is RecorderState.DISABLED:
-            reason = self._disabled or ""
+            reason = self._switch.disabled or ""
         elif self._refusal is not None:
             reason = self._refusal.reason
         elif state is RecorderState.CRASHING:
@@ -194,8 +186,8 @@ class RecorderProcess:
 
     async def run(self) -> None:
         """Supervise until cancelled; then the recorder finishes its files and ends."""
-        self._read_switch()
-        watching = asyncio.create_task(self._watch_switch(), name="recorder switch")
+        self._switch.read()
+        watching = asyncio.create_task(self._switch.watch(), name="recorder switch")
         try:
             await self._keep_running()
         finally:
@@ -205,8 +197,8 @@ class RecorderProcess:
     async def _keep_running(self) -> None:
         waiting = pauses(0.5, 10.0)
         while True:
-            if self._disabled is not None:
-                await self._until_switched()
+            if self._switch.disabled is not None:
+                await self._switch.turned()
                 continue
             process = await self._start()
             if process is not None:
@@ -223,9 +215,9 @@ class RecorderProcess:
     def _ended(self, status: int | None) -> None:
         """What its end means: it was switched off, it cannot run here, or it crashed."""
         self._on_end()
-        if self._disabled is not None:
-            log.warning("the recorder is switched off", reason=self._disabled)
-            self.evidence.recorder_gone(CameraState.DISABLED, self._disabled)
+        if self._switch.disabled is not None:
+            log.warning("the recorder is switched off", reason=self._switch.disabled)
+            self.evidence.recorder_gone(CameraState.DISABLED, self._switch.disabled)
             self._changed()
             return
         before, self._refusal = self._refusal, refusal_of(status, self._last_words)
@@ -240,7 +232,7 @@ class RecorderProcess:
 
     async def _attend_while_enabled(self, process: asyncio.subprocess.Process) -> None:
         attending = asyncio.create_task(self._attend(process), name="recorder reports")
-        switching = asyncio.create_task(self._until_switched(), name="recorder switched")
+        switching = asyncio.create_task(self._switch.turned(), name="recorder switched")
         try:
             await asyncio.wait({attending, switching}, return_when=asyncio.FIRST_COMPLETED)
             if attending.done():
@@ -250,32 +242,6 @@ class RecorderProcess:
                 task.cancel()
             # Two readers of one stream cannot be: this one must have let go before the recorder is ended.
             await asyncio.wait({attending, switching})
-
-    async def _until_switched(self) -> None:
-        self._switched.clear()
-        await self._switched.wait()
-
-    async def _watch_switch(self) -> None:
-        while True:
-            await asyncio.sleep(SWITCH_EVERY_S)
-            self._read_switch()
-
-    def _read_switch(self) -> None:
-        try:
-            with self._switch.open("rb") as file:
-                text = file.read(SWITCH_BYTES).decode("utf-8", "replace").strip()
-        except FileNotFoundError:
-            disabled = None
-        except OSError as error:
-            # Whether it is switched off cannot be told now: as before.
-            log.debug("the recorder's switch cannot be read", error=error.strerror)
-            return
-        else:
-            disabled = f"switched off on the machine: {text}" if text else "switched off on the machine"
-        if (disabled is None) is not (self._disabled is None):
-            self._disabled = disabled
-            self._switched.set()
-            self._changed()
 
     async def _start(self) -> asyncio.subprocess.Process | None:
         # None of our secrets is any of its business.
