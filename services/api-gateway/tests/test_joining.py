@@ -147,24 +147,3 @@ async def test_machines_are_told_the_addresses_that_they_can_reach(host, databas
         token = (await (await gateway.log_in()).add_recording_server("North"))["join_token"]
         reply = (await join(gateway, token, key)).json()
     assert reply["nats_urls"] == ["nats://a:4222", "nats://b:4222"]
-
-
-async def test_a_camera_shows_what_its_machine_does_with_it(host):
-    from understudy_api_gateway.machine_states import MachineStates
-    from understudy_contracts.machine import CameraEvidence
-    from understudy_contracts.model import CameraState
-
-    address = MachineAddress("site-a", "m-1")
-    refused = CameraEvidence("cam-1", CameraState.REFUSED, reason="the camera refuses the login")
-    states = MachineStates()
-    async with host.bus(Service.API_GATEWAY) as gateway, host.machine_bus(address) as machine:
-        await states.listen(gateway)
-        await gateway.client.flush()
-        assert states.cameras("m-1") is None
-        beat = Heartbeat(machine="m-1", site="site-a", boot="b", sequence=1, sent_at=1, cameras=[refused])
-        async with asyncio.timeout(10):
-            while states.cameras("m-1") is None:
-                await machine.say(host.subjects.heartbeat(address), beat)
-                await asyncio.sleep(0.02)
-    assert states.cameras("m-1") == {"cam-1": refused}
-    assert states.cameras("m-2") is None

@@ -29,7 +29,6 @@ from understudy_store.outbox import Outbox
 from understudy_api_gateway.idempotency import Idempotency, tidy_regularly
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.joining.tokens import join_tokens
-from understudy_api_gateway.resources.media.machines import Machines, SeenMachine
 from understudy_api_gateway.resources.media.relay import Relay
 from understudy_api_gateway.resources.sessions.accounts import Accounts
 from understudy_api_gateway.settings import GatewaySettings, address_of, listening_socket
@@ -85,14 +84,9 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, announce: An
             await parts.machine_states.listen(bus)
             accounts, idempotency = Accounts(parts), Idempotency(parts)
             await accounts.prepare()
-            machines = Machines(bus.subjects, clock)
-            await bus.hear(bus.subjects.all_heartbeats, SeenMachine, machines.heard)
-            await bus.hear(
-                f"{bus.subjects.all_reports.removesuffix('.*')}.state", SeenMachine, machines.heard
-            )
             application = make_application(parts, accounts, idempotency)
             http = await ending.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-            parts.relay = Relay(parts, machines, http)
+            parts.relay = Relay(parts, http)
             try:
                 async with asyncio.TaskGroup() as group:
                     background = [

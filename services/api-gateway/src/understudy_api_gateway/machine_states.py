@@ -5,42 +5,128 @@ A thousand machines speak several times a second, and somebody looks at one of t
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import msgspec
 from nats.aio.msg import Msg
 from understudy_bus.connection import Bus
 from understudy_contracts.machine import CameraEvidence, Heartbeat
+from understudy_contracts.model import CameraState
+from understudy_contracts.subjects import Subjects
+from understudy_runtime.clock import Clock
 
 # Older words say nothing about now.
 FRESH_S: Final = 5.0
+_NOT_SERVED: Final = {CameraState.DISABLED, CameraState.STOPPED}
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A body as it came, and when by the monotonic clock."""
+
+    machine: str
+    heard_at: float
+    body: bytes
+
+    @cached_property
+    def heartbeat(self) -> Heartbeat | None:
+        """None if it cannot be read, or speaks of another machine."""
+        try:
+            heartbeat = msgspec.json.decode(self.body, type=Heartbeat)
+        except msgspec.DecodeError:
+            return None
+        return heartbeat if heartbeat.machine == self.machine else None
+
+
+@dataclass
+class _Words:
+    """The last heartbeat and the last report of one machine: they come on subjects of their own, and may
+    overtake each other."""
+
+    beat: _Word | None = None
+    report: _Word | None = None
+
+    def mention(self, camera: str) -> bool:
+        """Whether it is worth reading them for the sake of `camera`."""
+        needle = camera.encode()
+        return any(word is not None and needle in word.body for word in (self.beat, self.report))
+
+    def last(self) -> tuple[Heartbeat, float] | None:
+        """The later of the two that can be read, and when it was heard."""
+        said = [
+            (word.heartbeat, word.heard_at)
+            for word in (self.beat, self.report)
+            if word is not None and word.heartbeat is not None
+        ]
+        boots = {heartbeat.boot for heartbeat, _ in said}
+        by_sequence = len(boots) == 1
+        return max(said, key=lambda one: one[0].sequence if by_sequence else one[1], default=None)
 
 
 class MachineStates:
-    """The last heartbeat or report of state of each machine."""
+    """The last word of each machine."""
 
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[float, bytes]] = {}
+    def __init__(self, subjects: Subjects, clock: Clock) -> None:
+        self._subjects = subjects
+        self._clock = clock
+        self._words: dict[str, _Words] = {}
 
     async def listen(self, bus: Bus) -> None:
-        """Hear the machines from now on. The subject, which the bus guards, tells which one speaks."""
+        """Hear the machines from now on."""
 
-        async def heard(message: Msg) -> None:
-            address = bus.subjects.machine_of(message.subject)
-            if address is not None:
-                self._last[address.machine] = (time.monotonic(), message.data)
+        async def received(message: Msg) -> None:
+            self.hear(message.subject, message.data)
 
-        await bus.client.subscribe(bus.subjects.all_heartbeats, cb=heard)
-        await bus.client.subscribe(f"{bus.subjects.prefix}.site.*.machine.*.report.state", cb=heard)
+        await bus.client.subscribe(self._subjects.all_heartbeats, cb=received)
+        await bus.client.subscribe(f"{self._subjects.prefix}.site.*.machine.*.report.state", cb=received)
+
+    def hear(self, subject: str, body: bytes) -> None:
+        """A heartbeat or a report of the state. The subject, which the bus guards, tells who speaks."""
+        address = self._subjects.machine_of(subject)
+        if address is None:
+            return
+        word = _Word(address.machine, self._clock.monotonic(), body)
+        words = self._words.setdefault(address.machine, _Words())
+        if subject == self._subjects.heartbeat(address):
+            words.beat = word
+        else:
+            words.report = word
+
+    def address(self, machine: str) -> str | None:
+        """Where `machine` is reached, by its last word, however old."""
+        last = self._last(machine)
+        return (last[0].address or None) if last else None
 
     def cameras(self, machine: str | None) -> dict[str, CameraEvidence] | None:
         """What `machine` does with each camera, by camera id; None if it was not heard lately."""
-        at, body = self._last.get(machine or "", (0.0, b""))
-        if not body or time.monotonic() - at > FRESH_S:
+        last = self._last(machine or "")
+        if last is None or not self._is_fresh(last[1]):
             return None
-        try:
-            heartbeat = msgspec.json.decode(body, type=Heartbeat)
-        except msgspec.DecodeError:
-            return None
-        return {evidence.camera: evidence for evidence in heartbeat.cameras}
+        return {evidence.camera: evidence for evidence in last[0].cameras}
+
+    def serving(self, camera: str) -> Heartbeat | None:
+        """The last word of the machine that runs `camera` now and can be reached. While two do (when one
+        takes over from the other), of the one in a failover: it is what people operate."""
+        found = []
+        for machine, words in self._words.items():
+            if not words.mention(camera):  # like most of them
+                continue
+            last = self._last(machine)
+            if last is None or not last[0].address or not self._is_fresh(last[1]):
+                continue
+            heartbeat, heard_at = last
+            found += [
+                (evidence.failover is not None, heard_at, heartbeat)
+                for evidence in heartbeat.cameras
+                if evidence.camera == camera and evidence.state not in _NOT_SERVED
+            ]
+        return max(found, key=lambda one: one[:2])[2] if found else None
+
+    def _last(self, machine: str) -> tuple[Heartbeat, float] | None:
+        words = self._words.get(machine)
+        return words.last() if words else None
+
+    def _is_fresh(self, heard_at: float) -> bool:
+        return self._clock.monotonic() - heard_at < FRESH_S

@@ -53,7 +53,7 @@ class Parts:
         self.trust = trust
         self.journal = Journal(database, outbox, clock)
         self.metrics = Metrics()
-        self.machine_states = MachineStates()
+        self.machine_states = MachineStates(bus.subjects, clock)
         self.readers = 0
         self.watchers = 0
         self.relay: Relay | None = None

@@ -9,9 +9,9 @@ from understudy_contracts.ids import check_id
 from understudy_contracts.model import Phase
 from understudy_store import collections
 
+from understudy_api_gateway.machine_states import MachineStates
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.cameras.finding import find_camera
-from understudy_api_gateway.resources.media.machines import Machines
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Holder:
     address: str | None
 
 
-async def holders_of(parts: Parts, machines: Machines, camera: str) -> list[Holder]:
+async def holders_of(parts: Parts, machines: MachineStates, camera: str) -> list[Holder]:
     """The machine that serves the camera now comes first.
 
     Raises:
@@ -55,6 +55,5 @@ async def holders_of(parts: Parts, machines: Machines, camera: str) -> list[Hold
     return list(found.values())
 
 
-def _holder(machines: Machines, server: str, machine: str) -> Holder:
-    seen = machines.of(machine)
-    return Holder(server, machine, seen.address if seen else None)
+def _holder(machines: MachineStates, server: str, machine: str) -> Holder:
+    return Holder(server, machine, machines.address(machine))

@@ -13,7 +13,6 @@ from understudy_contracts.errors import NotFound, Unavailable
 
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.media.holders import Holder
-from understudy_api_gateway.resources.media.machines import Machines
 from understudy_api_gateway.resources.media.tickets import media_grant
 
 CONNECT_S = 3.0
@@ -30,8 +29,8 @@ _ANSWERED = (
 class Relay:
     """The gateway's way to the machines."""
 
-    def __init__(self, parts: Parts, machines: Machines, http: aiohttp.ClientSession) -> None:
-        self.machines = machines
+    def __init__(self, parts: Parts, http: aiohttp.ClientSession) -> None:
+        self.machines = parts.machine_states
         self.http = http
         self._parts = parts
 
