@@ -93,6 +93,19 @@ async def house(host, database, tmp_path, tmp_path_factory):
                 yield made
 
 
+async def test_a_camera_shows_its_health(house):
+    async with asyncio.timeout(20):
+        while not ((await house.admin.get("/cameras/cam-1"))["health"] or {}).get("fps"):
+            await asyncio.sleep(0.1)
+    shown = (await house.admin.get("/servers/north/cameras"))["items"][0]
+    assert (shown["id"], shown["state"], shown["served_by"]) == ("cam-1", "recording", "north")
+    health = shown["health"]
+    assert health["connected_at"] <= health["last_frame_at"] <= time.time() * 1000 + 1000
+    assert health["bitrate_bps"] > 10_000
+    assert health["reconnects"] == 0
+    assert set(health) >= {"clock_skew_ms", "fps"}
+
+
 async def test_playback_comes_through_the_gateway_with_ranges(house):
     admin, files = house.admin, house.files("cam-1")
     begin, end = int(files[0].name.split("_")[0]), int(time.time() * 1000)

@@ -49,6 +49,7 @@ async def test_cameras_live_within_their_license_keys(admin):
     door = (await admin.call("POST", "/servers/north/cameras", json=camera("Door"), expect=201)).json()
     assert door["id"].startswith("door-")
     assert door["source"]["password"] == "***"
+    assert (door["state"], door["health"]) == ("unknown", None)
     await admin.call("POST", "/servers/north/cameras", json=camera("Yard", id="yard"), expect=201)
     await admin.call("POST", "/servers/north/cameras", json=camera("Yard", id="yard"), expect=409)
     await admin.call("POST", "/servers/north/cameras", json=camera("Third", id="third"), expect=409)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
+
+_HEALTH_HEADINGS: Final = ("LAST FRAME", "BITRATE", "FPS", "RECONNECTS", "CLOCK")
+CAMERA_HEADINGS: Final = ("CAMERA", "NAME", "SERVER", "SOURCE", "STATE", *_HEALTH_HEADINGS, "REASON")
 
 _STYLES = {
     "normal": "green",
@@ -73,6 +76,20 @@ def failover_words(failover: dict[str, Any] | None) -> str:
     if failover.get("waiting_for"):
         words.append(f"(waits: {failover['waiting_for']})")
     return " ".join(words)
+
+
+def health_words(health: dict[str, Any] | None) -> tuple[str, str, str, str, str]:
+    """A camera's last frame, bitrate, frame rate, reconnects and clock skew, for `CAMERA_HEADINGS`."""
+    if not health:
+        return "", "", "", "", ""
+    skew = health.get("clock_skew_ms")
+    return (
+        time_words(health.get("last_frame_at")),
+        f"{health.get('bitrate_bps', 0) / 1_000_000:.2f} Mbit/s",
+        f"{health.get('fps', 0.0):.1f}",
+        str(health.get("reconnects", 0)),
+        "" if skew is None else f"{skew / 1000:+.1f} s",
+    )
 
 
 def time_words(time_ms: int | None) -> str:

@@ -14,7 +14,7 @@ from understudy_contracts.model import Role
 from understudy_cli.api import Api
 from understudy_cli.client.calls import AsJson, Url, Yes, call, confirmed, say, show
 from understudy_cli.durations import seconds_of
-from understudy_cli.tables import plain_table, server_table, time_words
+from understudy_cli.tables import CAMERA_HEADINGS, health_words, plain_table, server_table, time_words
 
 servers = typer.Typer(help="Recording and failover servers.", no_args_is_help=False)
 cameras = typer.Typer(help="Cameras of the recording servers.", no_args_is_help=False)
@@ -151,13 +151,14 @@ def list_cameras(
             owner,
             camera["source"]["url"],
             camera["state"],
+            *health_words(camera.get("health")),
             camera["reason"],
         )
         for owner, camera in found
     )
     show(
         [{**camera, "server": owner} for owner, camera in found],
-        plain_table(["CAMERA", "NAME", "SERVER", "SOURCE", "STATE", "REASON"], rows),
+        plain_table(CAMERA_HEADINGS, rows),
         as_json=as_json,
     )
 

@@ -29,7 +29,7 @@ from understudy_api_gateway.injection import IdentityOf, PartsOf
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.cameras.addresses import check_camera_url
 from understudy_api_gateway.resources.cameras.finding import camera_in, find_camera
-from understudy_api_gateway.resources.cameras.states import ServedBy, served_by
+from understudy_api_gateway.resources.cameras.states import CameraHealth, ServedBy, served_by
 from understudy_api_gateway.resources.servers.naming import checked_name
 from understudy_api_gateway.resources.servers.registry import find_recording_server
 from understudy_api_gateway.resources.settings.masking import MASK, unmasked
@@ -71,7 +71,8 @@ class ChangeCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CameraView(msgspec.Struct, frozen=True):
     """A camera without its password; `server` is whose it is, `served_by` the server that has it now.
 
-    `state` is what that one does with it (recording, reconnecting, refused, ...), or `unknown`.
+    `state` is what that one does with it (recording, reconnecting, refused, ...), or `unknown`; `health` is
+    None while that one is not heard, or has not taken it up.
     """
 
     id: str
@@ -83,6 +84,7 @@ class CameraView(msgspec.Struct, frozen=True):
     state: str
     reason: str
     served_by: str
+    health: CameraHealth | None
     snapshot_every_s: int | None
     pre_record_s: int
     post_record_s: int
@@ -213,6 +215,7 @@ def _view(server_id: str, camera: Camera, now: ServedBy) -> CameraView:
         state=state,
         reason=reason,
         served_by=now.server,
+        health=now.health_of(camera.id),
         snapshot_every_s=camera.snapshot_every_s,
         pre_record_s=camera.pre_record_s,
         post_record_s=camera.post_record_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 from understudy_contracts.machine import CameraEvidence
 from understudy_contracts.model import Phase
 from understudy_contracts.servers import Server
@@ -13,6 +14,21 @@ from understudy_api_gateway.parts import Parts
 
 UNKNOWN = "unknown"
 _SERVED_ELSEWHERE = [phase.value for phase in (Phase.ACTIVATING, Phase.STANDING_DOWN, Phase.ACTIVE)]
+
+
+class CameraHealth(msgspec.Struct, frozen=True):
+    """How a camera's stream does, as the server that has it says. Times in UTC ms, None before the first.
+
+    `bitrate_bps` is of what the camera sent, `fps` of what was written, both in the last second.
+    `clock_skew_ms` is how far the camera's clock is ahead of the server's; None until it told the time.
+    """
+
+    connected_at: int | None
+    last_frame_at: int | None
+    bitrate_bps: int
+    fps: float
+    reconnects: int
+    clock_skew_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -30,6 +46,20 @@ class ServedBy:
         if evidence is None:
             return UNKNOWN, f"{self.server} has not taken it up"
         return evidence.state.value, evidence.reason
+
+    def health_of(self, camera: str) -> CameraHealth | None:
+        """None while nobody says anything of the camera."""
+        evidence = (self.cameras or {}).get(camera)
+        if evidence is None:
+            return None
+        return CameraHealth(
+            connected_at=evidence.connected_at,
+            last_frame_at=evidence.last_frame_at,
+            bitrate_bps=evidence.bitrate_bps,
+            fps=evidence.fps,
+            reconnects=evidence.reconnects,
+            clock_skew_ms=evidence.clock_skew_ms,
+        )
 
 
 async def served_by(parts: Parts, server: Server) -> ServedBy:
