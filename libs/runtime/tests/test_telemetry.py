@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 PROGRAM = """
 import asyncio, sys, structlog
@@ -42,3 +44,33 @@ def test_a_step_joins_the_trace_that_its_failover_keeps(tmp_path):
         "f-1",
         "cam-1",
     )
+
+
+def test_spans_go_to_an_otlp_endpoint():
+    received = []
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, b"understudy-probe" in body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Not on the tests' standard error."""
+
+    with HTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        answering = threading.Thread(target=server.serve_forever)
+        answering.start()
+        try:
+            subprocess.run(
+                [sys.executable, "-c", PROGRAM],
+                capture_output=True,
+                timeout=30,
+                check=True,
+                env={"UNDERSTUDY_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}"},
+            )
+        finally:
+            server.shutdown()
+            answering.join()
+    assert received == [("/v1/traces", True)]
