@@ -108,7 +108,7 @@ async def test_a_machine_can_speak_only_for_itself(host):
             heard.put_nowait(subject)
 
         await observer.hear(host.subjects.all_heartbeats, Heartbeat, note)
-        await observer.client.flush()
+        await observer.settled()
         for address in (MachineAddress("site-a", "m-2"), MachineAddress("site-b", "m-1"), CAM_HOUSE):
             beat = Heartbeat(machine=address.machine, site=address.site, boot="b", sequence=1, sent_at=1)
             await machine.say(host.subjects.heartbeat(address), beat)
@@ -201,3 +201,21 @@ async def test_foreign_credentials_are_refused_in_one_line(host, tmp_path):
     with pytest.raises(ConfigurationError, match="refuses monitor"):
         async with connect_bus(settings, "monitor"):
             pass
+
+
+async def test_what_was_subscribed_to_before_settling_is_heard(host):
+    heard = asyncio.Queue()
+
+    async def hear(_, beat):
+        heard.put_nowait(beat.machine)
+
+    many = 2000  # enough that the server is at them for a while
+    async with host.bus(Service.MONITOR) as monitor, host.machine_bus(CAM_HOUSE) as machine:
+        for _ in range(many):
+            await monitor.hear(host.subjects.heartbeat(CAM_HOUSE), Heartbeat, hear)
+        await monitor.settled()
+        beat = Heartbeat(machine="m-1", site="site-a", boot="b", sequence=1, sent_at=1)
+        await machine.say(host.subjects.heartbeat(CAM_HOUSE), beat)
+        async with asyncio.timeout(10):
+            for _ in range(many):
+                assert await heard.get() == "m-1"

@@ -51,7 +51,7 @@ async def test_a_joined_machine_speaks_as_itself_on_the_bus(gateway, admin, host
             heard.put_nowait((subject, beat.machine))
 
         await monitor.hear(host.subjects.all_heartbeats, Heartbeat, note)
-        await monitor.client.flush()
+        await monitor.settled()
         beat = Heartbeat(machine=address.machine, site="hall", boot="b", sequence=1, sent_at=1)
         # Heartbeats may get lost, and are repeated, as agents do.
         async with asyncio.timeout(10):

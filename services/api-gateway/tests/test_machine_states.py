@@ -55,7 +55,7 @@ async def test_machines_are_heard_on_the_bus(host):
     states = MachineStates(host.subjects, SystemClock())
     async with host.bus(Service.API_GATEWAY) as gateway, host.machine_bus(ADDRESS) as machine:
         await states.listen(gateway)
-        await gateway.client.flush()
+        await gateway.settled()
         for subject, evidence in (
             (host.subjects.heartbeat(ADDRESS), REFUSED),
             (host.subjects.report(ADDRESS, "state"), RECORDING),

@@ -99,6 +99,15 @@ class Bus:
 
         return await self.client.subscribe(subject, cb=received, pending_bytes_limit=-1)
 
+    async def settled(self) -> None:
+        """Wait until the server knows all that we have said and subscribed to.
+
+        The ping of nats-py's `flush` (2.16) overtakes what is still to be written. When it is answered, that
+        has been written, so only the answer to a second one proves anything.
+        """
+        await self.client.flush()
+        await self.client.flush()
+
     async def _request(
         self, subject: str, request: msgspec.Struct, answer: type[A], timeout_s: float, who: str
     ) -> A:

@@ -96,7 +96,7 @@ async def serve_verbs(bus: Bus, handlers: VerbHandlers, *, version: str = "0.1.0
             subject=bus.subjects.verb(verb.service, verb.name),
             handler=_endpoint(requests, verb, handler),
         )
-    await bus.client.flush()
+    await bus.settled()
     try:
         yield
     finally:
@@ -147,7 +147,7 @@ async def serve_commands(
         )
 
     subscription = await bus.client.subscribe(bus.subjects.commands(address), cb=received)
-    await bus.client.flush()
+    await bus.settled()
     try:
         yield
     finally:

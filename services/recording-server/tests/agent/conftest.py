@@ -146,7 +146,7 @@ class Site:
         await observer.hear(self.host.subjects.all_heartbeats, Heartbeat, self._heard)
         await observer.hear(f"{self._all_reports}.state", Heartbeat, self._heard)
         await observer.hear(f"{self._all_reports}.restoration", RestorationProgress, self._heard_progress)
-        await observer.client.flush()
+        await observer.settled()
 
     @property
     def _all_reports(self) -> str:
