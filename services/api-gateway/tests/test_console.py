@@ -215,3 +215,34 @@ async def test_maintenance_is_planned_seen_and_ended(gateway, admin, host, datab
     await dialog.get_by_role("button", name="End maintenance").click()
     await expect(north).not_to_contain_text("Maintenance until ")
     assert (await admin.get("/servers/north-gate"))["maintenance_until"] is None
+
+
+async def test_failover_settings_are_edited_and_asked_about_in_a_failover(
+    gateway, admin, host, database, page
+):
+    await admin.add_failover_server("Spare 1")
+    await admin.add_recording_server("North gate", pairing="all")
+    await log_in(page, gateway)
+    dialog = page.get_by_role("dialog")
+    await page.get_by_role("button", name="Default failover settings").click()
+    await dialog.get_by_label("Connection lost for (s)").fill("30")
+    await dialog.get_by_label("… or degraded").check()
+    await picture(page, "settings")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_be_hidden()
+    defaults = await admin.get("/failover-settings")
+    assert defaults["disconnection"] == {"enabled": True, "after_s": 30.0}
+    assert defaults["storage"]["degraded_too"] is True
+
+    async with told(host, database) as teller:
+        await teller.failover(a_failover("north-gate", "spare-1", Phase.ACTIVE))
+    await page.get_by_role("button", name="Failover settings (North gate)").click()
+    await expect(dialog.get_by_label("Cleared for (s)")).to_be_disabled()
+    await dialog.get_by_label("Its own, not the defaults").check()
+    await dialog.get_by_label("Footage of the failover").select_option("Is discarded")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_contain_text("erases the data of Spare 1")
+    await dialog.get_by_role("button", name="Save anyway").click()
+    # No orchestrator runs here to stop the failover, so nothing is changed.
+    await expect(dialog.get_by_role("alert")).to_have_text("The orchestrator is not on the bus")
+    assert (await admin.get("/servers/north-gate/failover-settings"))["own"] is False

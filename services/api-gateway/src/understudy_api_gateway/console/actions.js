@@ -81,7 +81,7 @@ export function endMaintenance(server, context) {
   });
 }
 
-function ask({ title, body, action, run, then, danger = false }) {
+export function ask({ title, body, action, run, then, danger = false }) {
   const problem = element("p", { class: "error", role: "alert" });
   const go = element("button", { class: danger ? "danger" : "primary" }, action);
   const form = element("form", { method: "dialog" },

@@ -3,6 +3,7 @@
 import { confirmStart, confirmStop, endMaintenance, planMaintenance } from "./actions.js";
 import { element, fill } from "./elements.js";
 import { showCameras } from "./live.js";
+import { editSettings } from "./settings.js";
 import { OUTCOMES, PATH, PHASES, ROLES, STATUSES, clock, duration, moment, percent, words } from "./words.js";
 
 const filters = { recording: null, failover: null };
@@ -11,7 +12,7 @@ let context = null;
 let last = null;
 
 export function statusPage(role, { refresh, say }) {
-  context = { mayStart: role !== "viewer", refresh, say };
+  context = { mayStart: role !== "viewer", mayChange: role === "administrator", refresh, say };
   last = null;
   parts.problem = element("p", { class: "notice error", role: "alert", hidden: true });
   parts.failovers = element("div", { class: "cards" });
@@ -28,7 +29,10 @@ function list(role, { title }) {
   const empty = element("div", { class: "empty", hidden: true });
   parts[role] = { filter, rows, empty };
   return element("section", { "aria-labelledby": `${role}-title` },
-    element("div", { class: "heading" }, element("h2", { id: `${role}-title` }, title), filter), rows, empty);
+    element("div", { class: "heading" }, element("h2", { id: `${role}-title` }, title), filter,
+      role === "recording" && context.mayChange ? element("button", {
+        type: "button", class: "link", onclick: () => editSettings(null, context),
+      }, "Default failover settings") : null), rows, empty);
 }
 
 export function drawStatus(state) {
@@ -88,7 +92,9 @@ function row(server, state) {
     element("div", { class: "protection" }, protection(server), maintenance(server)),
     element("div", { class: "cameras" },
       element("span", { class: "figure" }, `${active} / ${maximum}`), element("span", { class: "muted" }, " cameras"),
-      server.role === "recording" ? rowLink(server, "Live view", showCameras) : null),
+      server.role === "recording" ? rowLink(server, "Live view", showCameras) : null,
+      server.role === "recording" && context.mayChange
+        ? rowLink(server, "Failover settings", (one) => editSettings(one, context)) : null),
     element("div", { class: "actions" }, ...actions(server, failover)));
 }
 
