@@ -18,6 +18,10 @@ _KINDS: Final = {
 }
 _BOUNDS: Final = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _RULES: Final[Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]] = (
+    (
+        re.compile(r"Invalid RFC3339 encoded datetime|Expected `datetime` with a timezone component"),
+        lambda _: "must be a time with its zone, like 2026-01-31T12:00:00Z",
+    ),
     (re.compile(r"Input data was truncated"), lambda _: "the JSON ends too early"),
     (re.compile(r"Expected `(?:str|array)` of length >= 1$"), lambda _: "must not be empty"),
     (
