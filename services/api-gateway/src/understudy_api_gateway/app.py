@@ -29,7 +29,6 @@ from understudy_store.outbox import Outbox
 from understudy_api_gateway.idempotency import Idempotency, tidy_regularly
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.joining.tokens import join_tokens
-from understudy_api_gateway.resources.media.relay import Relay
 from understudy_api_gateway.resources.sessions.accounts import Accounts
 from understudy_api_gateway.settings import GatewaySettings, address_of, listening_socket
 from understudy_api_gateway.web import make_application
@@ -71,6 +70,7 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, announce: An
             await outbox.prepare()
             await collections.servers(database).index("machine", name="machine")
             await join_tokens(database).index("machine", name="machine")
+            http = await ending.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
             parts = Parts(
                 settings=settings,
                 database=database,
@@ -80,13 +80,12 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, announce: An
                 account=account,
                 signer=signer,
                 trust=trust,
+                http=http,
             )
             await parts.machine_states.listen(bus)
             accounts, idempotency = Accounts(parts), Idempotency(parts)
             await accounts.prepare()
             application = make_application(parts, accounts, idempotency)
-            http = await ending.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
-            parts.relay = Relay(parts, http)
             try:
                 async with asyncio.TaskGroup() as group:
                     background = [

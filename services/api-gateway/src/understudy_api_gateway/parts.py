@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import aiohttp
 from understudy_bus.authority import AccountSigner
 from understudy_bus.connection import Bus
 from understudy_contracts.errors import Unavailable
@@ -21,15 +22,12 @@ from understudy_api_gateway.machine_states import MachineStates
 from understudy_api_gateway.metrics import Metrics
 from understudy_api_gateway.settings import GatewaySettings
 
-if TYPE_CHECKING:
-    from understudy_api_gateway.resources.media.relay import Relay
-
 R = TypeVar("R")
 
 
 class Parts:
     """The joined parts of one gateway process. `readers` counts open event streams, `watchers` live views;
-    `relay` is the way to the machines' media; `closing` is set when the process is about to end."""
+    `http` is the way to the machines' media; `closing` is set when the process is about to end."""
 
     def __init__(
         self,
@@ -42,6 +40,7 @@ class Parts:
         account: AccountSigner | None,
         signer: Signer | None,
         trust: dict[str, str],
+        http: aiohttp.ClientSession,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -51,12 +50,12 @@ class Parts:
         self.account = account
         self.signer = signer
         self.trust = trust
+        self.http = http
         self.journal = Journal(database, outbox, clock)
         self.metrics = Metrics()
         self.machine_states = MachineStates(bus.subjects, clock)
         self.readers = 0
         self.watchers = 0
-        self.relay: Relay | None = None
         self.closing = asyncio.Event()
 
     async def change(self, work: Callable[[Session], Coroutine[Any, Any, R]]) -> R:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from litestar import Request, Router, WebSocket, get, post, websocket
 from litestar.params import FromPath, FromQuery
 from litestar.types import ASGIApp
-from understudy_contracts.errors import NotFound, Unavailable, UnderstudyError
+from understudy_contracts.errors import Unavailable, UnderstudyError
 from understudy_contracts.ids import check_id
 from understudy_contracts.model import UserRole
 
@@ -20,8 +18,15 @@ from understudy_api_gateway.identity import Identity, bearer_token
 from understudy_api_gateway.injection import AccountsOf, IdentityOf, PartsOf
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.problems import Unauthenticated
-from understudy_api_gateway.resources.media.holders import Holder, holders_of
-from understudy_api_gateway.resources.media.relay import Relay, Streamed
+from understudy_api_gateway.resources.media.gathering import (
+    first_answer,
+    gather,
+    items_of,
+    named,
+    safe_name,
+    tell_serving,
+)
+from understudy_api_gateway.resources.media.holders import holders_of
 from understudy_api_gateway.resources.media.tickets import media_grant, session_of, ticket_for
 from understudy_api_gateway.resources.media.watching import (
     CLOSE_REFUSED,
@@ -34,7 +39,6 @@ from understudy_api_gateway.resources.media.watching import (
 from understudy_api_gateway.resources.sessions.accounts import Accounts
 
 DIRECT_MS = 12 * 3_600_000
-_NAME = re.compile(r"[a-z0-9_-]{1,60}\.(mp4|jpg)", re.ASCII)
 _VIEWER = {"role": UserRole.VIEWER}
 _TICKET = {"public": True}  # These judge themselves: a bearer token or a ticket.
 
@@ -54,12 +58,6 @@ class DirectAddress(msgspec.Struct, frozen=True):
     address: str
     token: str
     expires_at: int
-
-
-def _relay(parts: Parts) -> Relay:
-    if parts.relay is None:
-        raise Unavailable("this gateway serves no media")
-    return parts.relay
 
 
 async def _who(
@@ -84,14 +82,14 @@ async def _who(
 @post("/ticket", opt=_VIEWER)
 async def give_ticket(camera_id: FromPath[str], parts: PartsOf, identity: IdentityOf) -> TicketGiven:
     """A ticket for addresses in a page."""
-    await holders_of(parts, _relay(parts).machines, camera_id)
+    await holders_of(parts, camera_id)
     return TicketGiven(*ticket_for(parts, identity, camera_id))
 
 
 @post("/direct", opt=_VIEWER)
 async def give_direct(camera_id: FromPath[str], parts: PartsOf) -> DirectAddress:
     """The address of the server that serves the camera now, with a token that it takes without the host."""
-    holders = await holders_of(parts, _relay(parts).machines, camera_id)
+    holders = await holders_of(parts, camera_id)
     holder = next((one for one in holders if one.address is not None), None)
     if holder is None:
         raise Unavailable("no server that holds this camera has been heard of")
@@ -105,7 +103,7 @@ async def timeline(
 ) -> dict[str, Any]:
     """Spans of footage of all servers that hold some, each with its server."""
     await _who(request, parts, accounts, camera_id)
-    found, unreachable = await _gather(parts, request, camera_id, "timeline")
+    found, unreachable = await gather(parts, request, camera_id, "timeline")
     spans = [{**span, "server": holder.server} for holder, told in found for span in told["spans"]]
     spans.sort(key=lambda span: (span["start_ms"], span["end_ms"]))
     return {"camera": camera_id, "spans": spans, "unreachable": unreachable}
@@ -117,7 +115,7 @@ async def recordings(
 ) -> dict[str, Any]:
     """The files of a period, each with its server."""
     await _who(request, parts, accounts, camera_id)
-    return await _items(parts, request, camera_id, "recordings", "start_ms")
+    return await items_of(parts, request, camera_id, "recordings", "start_ms")
 
 
 @get("/snapshots", opt=_TICKET)
@@ -126,7 +124,7 @@ async def snapshots(
 ) -> dict[str, Any]:
     """The snapshots of a period, each with its server."""
     await _who(request, parts, accounts, camera_id)
-    return await _items(parts, request, camera_id, "snapshots", "time_ms")
+    return await items_of(parts, request, camera_id, "snapshots", "time_ms")
 
 
 @get(["/recordings/{name:str}", "/snapshots/{name:str}"], opt=_TICKET)
@@ -141,8 +139,10 @@ async def file(
     """One file, with Range; of the server that is named, or of the first that has it."""
     await _who(request, parts, accounts, camera_id)
     folder = "snapshots" if request.url.path.rsplit("/", 2)[-2] == "snapshots" else "recordings"
-    holders = await holders_of(parts, _relay(parts).machines, camera_id)
-    return await _first(parts, request, camera_id, f"{folder}/{_safe(name)}", _named(holders, server))
+    holders = await holders_of(parts, camera_id)
+    return await first_answer(
+        parts, request, camera_id, f"{folder}/{safe_name(name)}", named(holders, server)
+    )
 
 
 @get("/span.mp4", opt=_TICKET)
@@ -156,13 +156,12 @@ async def span(
     """A period as one file, of the server that is named, or of the one that has its beginning. It ends at
     `Understudy-End`, which may be before `to`: who holds what comes then, the timeline tells."""
     await _who(request, parts, accounts, camera_id)
-    relay = _relay(parts)
-    holders = _named(await holders_of(parts, relay.machines, camera_id), server)
+    holders = named(await holders_of(parts, camera_id), server)
     if len(holders) > 1:
-        found, _ = await _gather(parts, request, camera_id, "timeline", holders)
+        found, _ = await gather(parts, request, camera_id, "timeline", holders)
         first = {holder: told["spans"][0]["start_ms"] for holder, told in found if told["spans"]}
         holders = sorted(first, key=lambda holder: first[holder]) or holders
-    return await _first(parts, request, camera_id, "span.mp4", holders)
+    return await first_answer(parts, request, camera_id, "span.mp4", holders)
 
 
 @get("/snapshot.jpg", opt=_TICKET)
@@ -171,30 +170,20 @@ async def snapshot(
 ) -> ASGIApp:
     """The camera's picture now, from its last key frame."""
     await _who(request, parts, accounts, camera_id)
-    holders = await holders_of(parts, _relay(parts).machines, camera_id)
-    return await _first(parts, request, camera_id, "snapshot.jpg", holders)
+    holders = await holders_of(parts, camera_id)
+    return await first_answer(parts, request, camera_id, "snapshot.jpg", holders)
 
 
 @post("/snapshots", opt={"role": UserRole.OPERATOR})
 async def take_snapshot(camera_id: FromPath[str], parts: PartsOf) -> Any:
     """Take a snapshot now, and keep it."""
-    return await _tell(parts, camera_id, "snapshots")
+    return await tell_serving(parts, camera_id, "snapshots")
 
 
 @post("/events", opt={"role": UserRole.OPERATOR})
 async def happened(camera_id: FromPath[str], parts: PartsOf) -> Any:
     """Something happened in front of the camera: where it records by event, it records now."""
-    return await _tell(parts, camera_id, "events")
-
-
-async def _tell(parts: Parts, camera: str, path: str) -> Any:
-    relay = _relay(parts)
-    holders = await holders_of(parts, relay.machines, camera)
-    serving = relay.machines.serving(camera)
-    if serving is None:
-        raise Unavailable("no server serves this camera now")
-    holder = next(one for one in holders if one.machine == serving.machine)
-    return await relay.json(holder, camera, path, {}, method="POST")
+    return await tell_serving(parts, camera_id, "events")
 
 
 @websocket("/live", opt=_TICKET)
@@ -208,8 +197,7 @@ async def live(
     await socket.accept()
     try:
         identity = await _who(socket, parts, accounts, camera_id)
-        relay = _relay(parts)
-        await holders_of(parts, relay.machines, camera_id)
+        await holders_of(parts, camera_id)
         if parts.watchers >= MOST_WATCHERS:
             raise Unavailable(f"{MOST_WATCHERS} watch through this host already")
 
@@ -224,7 +212,7 @@ async def live(
         parts.watchers += 1
         try:
             stream = "sub" if socket.query_params.get("stream") == "sub" else "main"
-            await Watching(parts, relay, socket, camera_id).run(still_logged_in, stream)
+            await Watching(parts, socket, camera_id).run(still_logged_in, stream)
         finally:
             parts.watchers -= 1
         return
@@ -235,106 +223,6 @@ async def live(
     with contextlib.suppress(TimeoutError, RuntimeError):  # Who watched may be gone.
         async with asyncio.timeout(2.0):
             await socket.close(code=end.code, reason=end.reason[:100])
-
-
-async def _gather(
-    parts: Parts,
-    request: Request[Any, Any, Any],
-    camera: str,
-    path: str,
-    holders: Sequence[Holder] | None = None,
-) -> tuple[list[tuple[Holder, Any]], list[str]]:
-    """What all holders say, and those that cannot be reached.
-
-    Raises:
-        Unavailable: none of them can.
-    """
-    relay = _relay(parts)
-    asked = holders if holders is not None else await holders_of(parts, relay.machines, camera)
-    query = _query(request)
-    told = await asyncio.gather(
-        *(relay.json(one, camera, path, query) for one in asked), return_exceptions=True
-    )
-    found: list[tuple[Holder, Any]] = []
-    unreachable: list[str] = []
-    problems: list[BaseException] = []
-    for holder, answer in zip(asked, told, strict=True):
-        if isinstance(answer, BaseException):
-            if not isinstance(answer, Unavailable | NotFound):
-                raise answer
-            unreachable.append(holder.server)
-            problems.append(answer)
-        else:
-            found.append((holder, answer))
-    if not found:
-        raise problems[0] if problems else Unavailable("no server that holds this camera has been heard of")
-    return found, unreachable
-
-
-async def _items(
-    parts: Parts, request: Request[Any, Any, Any], camera: str, path: str, order: str
-) -> dict[str, Any]:
-    found, unreachable = await _gather(parts, request, camera, path)
-    items = [{**item, "server": holder.server} for holder, told in found for item in told["items"]]
-    further = [told["next_from"] for _, told in found if told["next_from"] is not None]
-    limit = min(further) if further else None
-    if limit is not None:
-        # Beyond that one of them may have more: what comes then is asked for again.
-        items = [item for item in items if item[order] < limit]
-    items.sort(key=lambda item: int(item[order]))
-    return {"camera": camera, "items": items, "next_from": limit, "unreachable": unreachable}
-
-
-async def _first(
-    parts: Parts, request: Request[Any, Any, Any], camera: str, path: str, holders: Sequence[Holder]
-) -> ASGIApp:
-    """The answer of the first holder that has it.
-
-    Raises:
-        NotFound: none of those that can be reached has it.
-        Unavailable: none can be reached.
-    """
-    relay = _relay(parts)
-    problem: UnderstudyError | None = None
-    for holder in holders:
-        try:
-            answer = await relay.ask(holder, camera, path, _query(request), given=request.headers)
-        except Unavailable as error:
-            problem = problem or error
-            continue
-        if answer.status in {200, 206, 304, 400, 416}:
-            return Streamed(answer, holder.server)
-        answer.close()
-        if answer.status == 404:
-            problem = NotFound("no server has it")
-        else:
-            problem = problem or Unavailable(f"{holder.server} refuses it")
-    raise problem or Unavailable("no server that holds this camera has been heard of")
-
-
-def _query(request: Request[Any, Any, Any]) -> dict[str, str]:
-    kept = ("from", "to", "limit")
-    return {name: str(request.query_params[name]) for name in kept if name in request.query_params}
-
-
-def _named(holders: Sequence[Holder], server: str | None) -> list[Holder]:
-    if server is None:
-        return list(holders)
-    chosen = [holder for holder in holders if holder.server == server]
-    if not chosen:
-        raise NotFound(f"{server[:80]} holds no footage of this camera")
-    return chosen
-
-
-def _safe(name: str) -> str:
-    """A file's name as it may stand in a path.
-
-    Raises:
-        NotFound: no file of ours is called like that.
-    """
-    if _NAME.fullmatch(name) is None:
-        raise NotFound("there is no file of that name")
-    return name
 
 
 media_router = Router(

@@ -23,7 +23,7 @@ class Holder:
     address: str | None
 
 
-async def holders_of(parts: Parts, machines: MachineStates, camera: str) -> list[Holder]:
+async def holders_of(parts: Parts, camera: str) -> list[Holder]:
     """The machine that serves the camera now comes first.
 
     Raises:
@@ -32,6 +32,7 @@ async def holders_of(parts: Parts, machines: MachineStates, camera: str) -> list
         Unavailable: nobody can say whose it is.
     """
     check_id(camera, "camera id")
+    machines = parts.machine_states
     serving = machines.serving(camera)
     found: dict[str, Holder] = {}
     if serving is not None:

@@ -29,9 +29,9 @@ _ANSWERED = (
 class Relay:
     """The gateway's way to the machines."""
 
-    def __init__(self, parts: Parts, http: aiohttp.ClientSession) -> None:
+    def __init__(self, parts: Parts) -> None:
         self.machines = parts.machine_states
-        self.http = http
+        self.http = parts.http
         self._parts = parts
 
     def headers(self, holder: Holder, camera: str) -> dict[str, str]:

@@ -50,9 +50,9 @@ class Ended(Exception):
 class Watching:
     """One watcher."""
 
-    def __init__(self, parts: Parts, relay: Relay, socket: WebSocket[Any, Any, Any], camera: str) -> None:
+    def __init__(self, parts: Parts, socket: WebSocket[Any, Any, Any], camera: str) -> None:
         self._parts = parts
-        self._relay = relay
+        self._relay = Relay(parts)
         self._socket = socket
         self._camera = camera
 
