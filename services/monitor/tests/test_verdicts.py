@@ -166,6 +166,56 @@ def test_footage_that_stands_still_counts_only_where_the_server_is_to_blame(stat
     assert judge(SERVER, evidence, SETTINGS, Listening(0), Verdict.HEALTHY, 106.5).verdict is verdict
 
 
+def camera_beat(number, state, written, frames):
+    return beat(
+        number, cameras=[CameraEvidence("cam-1", state, bytes_written=written, frames_received=frames)]
+    )
+
+
+@pytest.mark.parametrize("before", [CameraState.CONNECTING, CameraState.RECONNECTING, CameraState.RECORDING])
+def test_a_camera_that_sends_again_after_long_is_not_behind_at_once(before):
+    """Its frames are counted before its first key frame, and are told before its footage is."""
+    evidence, now = Evidence(), 100.0
+    for number in range(1, 60):
+        now += 0.5
+        evidence = add_heartbeat(evidence, camera_beat(number, before, 5, 3), now, 0)
+    for number, written in enumerate([5, 5, 900], 60):
+        now += 0.5
+        evidence = add_heartbeat(evidence, camera_beat(number, CameraState.RECORDING, written, 17), now, 0)
+        assert (
+            judge(SERVER, evidence, SETTINGS, Listening(0), Verdict.HEALTHY, now).verdict is Verdict.HEALTHY
+        )
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([CameraState.RECORDING, CameraState.RECONNECTING, CameraState.LIVE]),
+            st.booleans(),
+            st.integers(0, 2),
+            st.sampled_from([0.25, 0.5, 2.0]),
+        ),
+        max_size=60,
+    )
+)
+def test_nothing_stands_still_unless_frames_came_without_footage_for_the_set_time(steps):
+    evidence, now, written, frames = Evidence(), 100.0, 0, 0
+    behind_since = None
+    for number, (state, grows, arrived, pause) in enumerate(steps, 1):
+        now += pause
+        frames += arrived
+        written += grows
+        evidence = add_heartbeat(evidence, camera_beat(number, state, written, frames), now, 0)
+        if grows or state is not CameraState.RECORDING or number == 1:
+            behind_since = None
+        elif arrived and behind_since is None:
+            behind_since = now
+        found = judge(SERVER, evidence, SETTINGS, Listening(0), Verdict.HEALTHY, now).verdict
+        if found is Verdict.NOT_RECORDING:
+            assert behind_since is not None
+            assert now - behind_since >= SETTINGS.recorder.after_s
+
+
 @pytest.mark.parametrize(
     ("storage", "recorder", "verdict"),
     [

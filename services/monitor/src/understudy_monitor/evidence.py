@@ -51,11 +51,20 @@ class Beat(msgspec.Struct, frozen=True):
 
 
 class Growth(msgspec.Struct, frozen=True, gc=False):
-    """One camera's footage: its size, when that last grew, and how many frames had come in by then."""
+    """One camera's footage: its size, and how many frames had come in when last all was well, at `at`: it had
+    grown, or there was nothing to write.
+
+    `unwritten` is how many had come in when first there were more and no more footage, at `unwritten_at`.
+    """
 
     bytes: int
     at: float
     frames_then: int
+    unwritten: int | None = None
+    unwritten_at: float = 0.0
+
+
+_WRITES = frozenset({CameraState.RECORDING, CameraState.FAILED})
 
 
 class Sighting(NamedTuple):
@@ -99,10 +108,13 @@ def _grown(before: dict[str, Growth], heartbeat: Beat, now: float) -> dict[str, 
     for camera in heartbeat.cameras:
         name, written = camera.camera, camera.bytes_written
         known = before.get(name)
-        if known is not None and known.bytes == written:
-            grown[name] = known
-        else:
+        if known is None or known.bytes != written or camera.state not in _WRITES:
+            # One that was away for long, and whose frames come again, is not behind at once.
             grown[name] = Growth(written, now, camera.frames_received or 0)
+        elif known.unwritten is None and (camera.frames_received or 0) > known.frames_then:
+            grown[name] = Growth(written, known.at, known.frames_then, camera.frames_received, now)
+        else:
+            grown[name] = known
     return grown
 
 

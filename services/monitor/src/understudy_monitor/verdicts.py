@@ -18,7 +18,7 @@ from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings
 
 from understudy_monitor.actions import is_armed
-from understudy_monitor.evidence import Beat, Evidence, Sighting
+from understudy_monitor.evidence import Beat, CameraBeat, Evidence, Growth, Sighting
 
 # Machines of this version's major number understand each other.
 VERSION = "0.1.0"
@@ -110,9 +110,9 @@ def silence(evidence: Evidence, listening: Listening, now: float) -> float:
 
 
 def stands_still(evidence: Evidence, after_s: float) -> list[str]:
-    """Cameras whose frames arrive, which are to be recorded, and whose footage has not grown for `after_s`
-    (B2). A camera that sends nothing is not the server's fault; of one that failed the server could not write
-    what came."""
+    """Cameras whose frames have arrived for `after_s`, which are to be recorded, and whose footage has not
+    grown meanwhile (B2). A camera that sends nothing is not the server's fault; of one that failed the server
+    could not write what came."""
     heartbeat = evidence.heartbeat
     if heartbeat is None or evidence.heard_at is None or not isinstance(heartbeat.duty, OwnCameras | Serving):
         return []
@@ -126,10 +126,21 @@ def stands_still(evidence: Evidence, after_s: float) -> list[str]:
         growth = evidence.growth[camera.camera]
         if growth.at > grew_before:
             continue
-        frames_arrive = camera.frames_received is not None and camera.frames_received > growth.frames_then
-        if camera.state is CameraState.FAILED or (camera.state is CameraState.RECORDING and frames_arrive):
+        if camera.state is CameraState.FAILED or (
+            camera.state is CameraState.RECORDING and _frames_arrive(camera, growth, grew_before)
+        ):
             still.append(camera.camera)
     return still
+
+
+def _frames_arrive(camera: CameraBeat, growth: Growth, since: float) -> bool:
+    """Whether frames came before `since` and have come after it, none of them written: one that is being
+    written right now, or a count that is older than the state beside it, proves nothing."""
+    return (
+        growth.unwritten is not None
+        and growth.unwritten_at <= since
+        and (camera.frames_received or 0) > growth.unwritten
+    )
 
 
 def _vouched_for(server: Server, witnesses: Iterable[Sighting], now: float) -> bool:
