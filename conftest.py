@@ -3,13 +3,14 @@ subjects, a database and credentials of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 from understudy_bus.authority import (
@@ -26,26 +27,54 @@ from understudy_bus.permissions import OBSERVER, observer_permissions, service_p
 from understudy_contracts.model import Service
 from understudy_contracts.subjects import MachineAddress, Subjects
 from understudy_lab.embedded import EmbeddedMongo, EmbeddedNats
+from understudy_lab.faults import CannotInject, program
 from understudy_runtime.configuration import BusSettings, ControlSettings
 from understudy_store.database import Database, connect_database
 
 _numbers = itertools.count(1)
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
-def require_tool() -> Callable[[str, str], str]:
+def require_tool(cannot: Callable[[str], NoReturn]) -> Callable[[str, str], str]:
     """`require_tool(program, package)` is the program's path. Without it the test skips and names Debian's
     package; where tools are required (CI), it fails."""
 
-    def require(program: str, package: str) -> str:
-        path = shutil.which(program)
-        if path is None and os.environ.get("UNDERSTUDY_REQUIRE_TOOLS") == "1":
-            pytest.fail(f"{program} is missing: apt-get install {package}")
-        if path is None:
-            pytest.skip(f"needs {program} (apt-get install {package})")
-        return path
+    def require(name: str, package: str) -> str:
+        try:
+            return program(name, package)
+        except CannotInject as error:
+            cannot(error.message)
 
     return require
+
+
+@pytest.fixture(scope="session")
+def cannot() -> Callable[[str], NoReturn]:
+    """`cannot(why)` skips the test; where everything is required (CI), it fails."""
+
+    def give_up(why: str) -> NoReturn:
+        if os.environ.get("UNDERSTUDY_REQUIRE_TOOLS") == "1":
+            pytest.fail(why)
+        pytest.skip(why)
+
+    return give_up
+
+
+@pytest.fixture(scope="session")
+def injected(cannot: Callable[[str], NoReturn]) -> Callable[..., AbstractContextManager[Any]]:
+    """`injected(small_tmpfs(...))` is that fault of the lab; the test skips where it cannot be had."""
+
+    @contextlib.contextmanager
+    def having(fault: AbstractContextManager[T]) -> Iterator[T]:
+        with contextlib.ExitStack() as stack:
+            try:
+                had = stack.enter_context(fault)
+            except CannotInject as error:
+                cannot(error.message)
+            yield had
+
+    return having
 
 
 @pytest.fixture(scope="session")

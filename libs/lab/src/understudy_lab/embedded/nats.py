@@ -22,14 +22,15 @@ _READY_WITHIN_S = 20.0
 
 
 class EmbeddedNats:
-    """A `nats-server` on loopback, with its data in a folder of its own.
+    """A `nats-server`, on loopback unless told otherwise, with its data in a folder of its own.
 
     It may be started from any thread. It ends with this process, however this process ends.
     """
 
-    def __init__(self, data_dir: Path, extra_config: str, monitor: bool) -> None:
+    def __init__(self, data_dir: Path, extra_config: str, monitor: bool, host: str) -> None:
         self.data_dir = data_dir
         self.log = data_dir / "nats-server.log"
+        self.host = host
         self.port = 0
         self.monitor_url: str | None = None
         self._extra_config = extra_config
@@ -38,15 +39,22 @@ class EmbeddedNats:
 
     @classmethod
     def start(
-        cls, data_dir: Path, *, port: int = 0, extra_config: str = "", monitor: bool = False
+        cls,
+        data_dir: Path,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        extra_config: str = "",
+        monitor: bool = False,
     ) -> EmbeddedNats:
         """Start the server and wait until it accepts clients.
 
-        `port` 0 takes any free one. `extra_config` is put at the end of the configuration file as it stands:
-        accounts, operator, resolver, leaf nodes. `monitor` opens the HTTP monitoring port (any free one).
+        `host` is the address to listen on; `port` 0 takes any free one. `extra_config` is put at the end of
+        the configuration file as it stands: accounts, operator, resolver, leaf nodes. `monitor` opens the
+        HTTP monitoring port (any free one).
         Raises ServerMissing, PortInUse, FolderNotWritable, FolderInUse, ServerDidNotStart.
         """
-        server = cls(writable_folder(data_dir), extra_config, monitor)
+        server = cls(writable_folder(data_dir), extra_config, monitor, host)
         if port:
             server._launch(port)
         else:
@@ -55,7 +63,7 @@ class EmbeddedNats:
 
     @property
     def url(self) -> str:
-        return f"nats://{LOOPBACK}:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -112,14 +120,14 @@ class EmbeddedNats:
         if monitor_port:
             self._monitor_port = monitor_port
             self.monitor_url = f"http://{LOOPBACK}:{monitor_port}"
-        process.wait_until(lambda: _greets(port), _READY_WITHIN_S)
+        process.wait_until(lambda: _greets(self.host, port), _READY_WITHIN_S)
         self.port = port
 
     def _config(self, port: int) -> str:
         store = json.dumps(str(self.data_dir / "jetstream"))
         lines = [
             "server_name: understudy",
-            f"listen: {json.dumps(f'{LOOPBACK}:{port}')}",
+            f"listen: {json.dumps(f'{self.host}:{port}')}",
             f"max_payload: {MAX_PAYLOAD_BYTES}",
             # JetStream acknowledges before fsync by default; promise P3 needs the disk to have it.
             f"jetstream {{ store_dir: {store}, sync_interval: always }}",
@@ -139,9 +147,9 @@ def _read_monitor_port(file: Path) -> int | None:
     return int(monitoring[0].rpartition(":")[2])
 
 
-def _greets(port: int) -> bool | None:
+def _greets(host: str, port: int) -> bool | None:
     """True when the server sends its greeting; it does so only when it is ready for clients."""
-    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1) as connection:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1) as connection:
         if connection.recv(5) == b"INFO ":
             return True
     return None
