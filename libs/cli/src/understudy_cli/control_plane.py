@@ -15,7 +15,7 @@ from understudy_bus.authority import GRANT_SIGNERS, write_authority
 from understudy_contracts.errors import ConfigurationError
 from understudy_contracts.model import Service
 from understudy_lab.embedded import EmbeddedMongo, EmbeddedNats, FolderNotWritable
-from understudy_lab.embedded.process import writable_folder
+from understudy_lab.embedded.process import LOOPBACK, writable_folder
 
 from understudy_cli.addresses import ListenAddress
 from understudy_cli.embedded import Servers, kept_running
@@ -28,12 +28,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ControlPlanePlan:
-    """What to start. Without `nats_url` or `mongo_url` that server is embedded, its data in `data_dir`."""
+    """What to start. Without `nats_url` or `mongo_url` that server is embedded, its data in `data_dir`;
+    embedded NATS listens on the address `bus_host`."""
 
     data_dir: Path
     listen: ListenAddress
     nats_url: str = ""
     mongo_url: str = ""
+    bus_host: str = LOOPBACK
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ async def _servers(
         trusted = (authority / "nats-authority.conf").read_text(encoding="ascii")
         starting.append(
             asyncio.ensure_future(
-                asyncio.to_thread(EmbeddedNats.start, data_dir / "nats", extra_config=trusted)
+                asyncio.to_thread(
+                    EmbeddedNats.start, data_dir / "nats", host=plan.bus_host, extra_config=trusted
+                )
             )
         )
     if starting:

@@ -26,11 +26,16 @@ _OURS_ALONE = {
 
 @dataclass(frozen=True)
 class ProcessPlan:
-    """How to start a process: `arguments` after the Python interpreter, `environment` on top of ours."""
+    """How to start a process: `arguments` after the Python interpreter, `environment` on top of ours.
+
+    `before` is put before the interpreter: a program by its whole path, and its arguments, that becomes the
+    process (as `ip netns exec` does).
+    """
 
     name: str
     arguments: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    before: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ async def start_tied(
         "-S",
         tied.__file__,
         str(os.getpid()),
+        *plan.before,
         sys.executable,
         *plan.arguments,
         stdin=stdin,

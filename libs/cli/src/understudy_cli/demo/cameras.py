@@ -12,13 +12,15 @@ from typing import Final
 
 import msgspec
 from understudy_contracts.errors import ConfigurationError
-from understudy_lab.embedded.process import last_log_line
+from understudy_lab.cameras import ClipSettings
+from understudy_lab.embedded.process import LOOPBACK, last_log_line
 
 from understudy_cli.demo.waiting import DemoFailed
 from understudy_cli.processes import ProcessPlan, start_tied
 
 FPS: Final = 25
 GOP_S: Final = 1.0
+USUAL: Final = ClipSettings(fps=FPS, gop_s=GOP_S)
 _READY_WITHIN_S: Final = 60.0
 _STOP_WITHIN_S: Final = 5.0
 _USERNAME: Final = "camera"
@@ -53,8 +55,10 @@ class Cameras:
 
 
 @contextlib.asynccontextmanager
-async def simulated_cameras(count: int, log: Path) -> AsyncIterator[Cameras]:
-    """`count` cameras, 720p25 with a key frame a second, behind a login.
+async def simulated_cameras(
+    count: int, log: Path, *, host: str = LOOPBACK, clip: ClipSettings = USUAL
+) -> AsyncIterator[Cameras]:
+    """`count` cameras behind a login, 720p25 with a key frame a second by default, at the address `host`.
 
     Raises:
         ConfigurationError: they did not start; with the last line of their log.
@@ -65,7 +69,9 @@ async def simulated_cameras(count: int, log: Path) -> AsyncIterator[Cameras]:
         [
             "-m",
             "understudy_lab.cameras",
-            *("--count", str(count), "--fps", str(FPS), "--gop", str(GOP_S)),
+            *("--count", str(count), "--host", host, "--fps", str(clip.fps), "--gop", str(clip.gop_s)),
+            *("--width", str(clip.width), "--height", str(clip.height), "--bitrate", str(clip.bitrate_kbit)),
+            *("--clip-length", str(clip.length_s)),
             *("--seed", str(secrets.randbelow(1 << 31))),
             *("--username", _USERNAME, "--password-env", _PASSWORD_VARIABLE, "--until-stdin-closes"),
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,12 +37,22 @@ class Member:
 
 
 class Site:
-    """Adds servers and asks about them; `machines` is the folder of their data folders."""
+    """Adds servers and asks about them; `machines` is the folder of their data folders.
 
-    def __init__(self, api: Api, supervisor: Supervisor, machines: Path) -> None:
+    `placed` may change how a machine's process is started: where it stands, what it listens on.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        supervisor: Supervisor,
+        machines: Path,
+        placed: Callable[[ProcessPlan], ProcessPlan] = lambda plan: plan,
+    ) -> None:
         self.api = api
         self.supervisor = supervisor
         self.machines = machines
+        self._placed = placed
         self.members: list[Member] = []
         self._settings = FailoverSettings()
 
@@ -85,17 +96,16 @@ class Site:
             added = await self.api.post("/servers", {**body, "confirmation": problem.details["confirmation"]})
         member = Member(name, added["server"]["id"], role, [camera.id for camera in cameras])
         self.members.append(member)
-        await self.supervisor.start(
-            ProcessPlan(
-                name,
-                [
-                    *("-m", "understudy_recording_server"),
-                    *("--data-dir", str(self.data_dir(name))),
-                    *("--join", self.api.url),
-                ],
-                {"UNDERSTUDY_JOIN_TOKEN": added["join_token"]},
-            )
+        plan = ProcessPlan(
+            name,
+            [
+                *("-m", "understudy_recording_server"),
+                *("--data-dir", str(self.data_dir(name))),
+                *("--join", self.api.url),
+            ],
+            {"UNDERSTUDY_JOIN_TOKEN": added["join_token"]},
         )
+        await self.supervisor.start(self._placed(plan))
         return member
 
     async def _add_camera(self, member: Member, camera: SimulatedCamera, cameras: Cameras) -> None:
