@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ import pytest
 from understudy_cli.addresses import ListenAddress
 from understudy_cli.api import Api
 from understudy_cli.control_plane import ControlPlane, ControlPlanePlan, running_control_plane
-from understudy_cli.demo.cameras import simulated_cameras
+from understudy_cli.demo.cameras import USUAL, simulated_cameras
 from understudy_cli.demo.site import Site
 from understudy_cli.demo.waiting import NotYet, wait_for
+from understudy_cli.processes import ProcessPlan
 from understudy_cli.settings import ADMINISTRATOR
 from understudy_contracts.model import Phase
+from understudy_contracts.settings import FailoverSettings
+from understudy_lab.cameras import ClipSettings
+from understudy_lab.embedded.process import LOOPBACK
 
 READY_WITHIN_S = 60
 WITHIN_S = 45
@@ -48,6 +53,25 @@ class House:
 
         await wait_for(f"{failover} {phases}", look, within_s=WITHIN_S, every_s=0.05)
 
+    async def failovers_of(self, server: str) -> list[dict[str, Any]]:
+        """Oldest first."""
+        found = await self.site.api.items("/failovers", server=server)
+        return sorted(found, key=lambda each: int(each["epoch"]))
+
+    async def begun(self, server: str) -> str:
+        """The failover of a server that had none before."""
+
+        async def look() -> str:
+            for each in await self.failovers_of(server):
+                return str(each["id"])
+            raise NotYet(f"no failover of {server}: {await self.shown(server)}")
+
+        return await wait_for(f"a failover of {server}", look, within_s=WITHIN_S, every_s=0.05)
+
+    async def shown(self, server: str) -> dict[str, Any]:
+        """The server as the API shows it."""
+        return {each["name"]: each for each in await self.site.servers()}[server]
+
     async def successor_of(self, failover: str) -> str:
         async def look() -> str:
             for each in await self.site.api.items("/failovers"):
@@ -59,7 +83,7 @@ class House:
 
     async def status_is(self, server: str, status: str, *, active: int | None = None) -> None:
         async def look() -> None:
-            shown = {each["name"]: each for each in await self.site.servers()}[server]
+            shown = await self.shown(server)
             if shown["status"] != status or active not in {None, shown["cameras"]["active"]}:
                 raise NotYet(f"{server} is {shown['status']} {shown['reason']}, {shown['cameras']}")
 
@@ -69,24 +93,58 @@ class House:
         return {key["holder"] for key in (await self.site.api.get("/licenses"))["keys"]}
 
 
+def as_it_stands(plan: ProcessPlan) -> ProcessPlan:
+    return plan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to build: `settings` hold for every server, `bus_host` and `camera_host` are addresses to listen
+    on, `placed` changes how a machine is started (see Site)."""
+
+    servers: int
+    spares: int
+    settings: FailoverSettings | None = None
+    bus_host: str = LOOPBACK
+    camera_host: str = LOOPBACK
+    clip: ClipSettings = USUAL
+    placed: Callable[[ProcessPlan], ProcessPlan] = as_it_stands
+
+
+@contextlib.asynccontextmanager
+async def built(folder: Path, plan: Plan) -> AsyncIterator[House]:
+    """A house that is ready."""
+    async with contextlib.AsyncExitStack() as stack:
+        listen = ListenAddress(plan.bus_host, 0)
+        control = await stack.enter_async_context(
+            running_control_plane(ControlPlanePlan(folder, listen, bus_host=plan.bus_host), print)
+        )
+        cameras = await stack.enter_async_context(
+            simulated_cameras(
+                2 * plan.servers, folder / "logs" / "cameras.log", host=plan.camera_host, clip=plan.clip
+            )
+        )
+        api = await stack.enter_async_context(Api(control.url))
+        await api.login(ADMINISTRATOR, control.password)
+        site = Site(api, control.supervisor, folder / "machines", plan.placed)
+        stack.push_async_callback(site.stop_machines)
+        await site.set_up(cameras, plan.servers, plan.spares, 2.0)
+        if plan.settings is not None:
+            await api.put("/failover-settings", plan.settings)
+        await wait_for("every server ready", site.look_ready, within_s=READY_WITHIN_S)
+        yield House(control, site)
+
+
+@pytest.fixture(scope="session")
+def build_house() -> Callable[[Path, Plan], contextlib.AbstractAsyncContextManager[House]]:
+    return built
+
+
+@pytest.fixture(scope="session")
+def plan_house() -> type[Plan]:
+    return Plan
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Callable[[int, int], contextlib.AbstractAsyncContextManager[House]]:
-    @contextlib.asynccontextmanager
-    async def build(servers: int, spares: int) -> AsyncIterator[House]:
-        listen = ListenAddress.parse("127.0.0.1:0")
-        async with contextlib.AsyncExitStack() as stack:
-            control = await stack.enter_async_context(
-                running_control_plane(ControlPlanePlan(tmp_path / "data", listen), print)
-            )
-            cameras = await stack.enter_async_context(
-                simulated_cameras(2 * servers, tmp_path / "data" / "logs" / "cameras.log")
-            )
-            api = await stack.enter_async_context(Api(control.url))
-            await api.login(ADMINISTRATOR, control.password)
-            site = Site(api, control.supervisor, tmp_path / "data" / "machines")
-            stack.push_async_callback(site.stop_machines)
-            await site.set_up(cameras, servers, spares, 2.0)
-            await wait_for("every server ready", site.look_ready, within_s=READY_WITHIN_S)
-            yield House(control, site)
-
-    return build
+    return lambda servers, spares: built(tmp_path / "data", Plan(servers, spares))
