@@ -7,12 +7,14 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
+from understudy_cli.demo.files import is_clean
 from understudy_cli.processes import running_processes, tree_of
 from understudy_contracts.model import CameraState, Phase
 from understudy_contracts.settings import FailoverSettings, StorageTrigger, TriggerSettings
@@ -140,21 +142,22 @@ class Fault:
     words: str
     # What the disk of its own is mounted on, within the data folder, and how it is made.
     disk: str | None = None
-    kind: str = field(default="ext4", kw_only=True)
+    kind: str = "ext4"
 
 
+SWITCHED_OFF = Fault("server-2", switched_off, "recorder-disabled", "the disks are being counted")
 FAULTS = {
     "killed": Fault("server-1", killed, "disconnected", "connection lost"),
-    "recorder disabled": Fault("server-2", switched_off, "recorder-disabled", "the disks are being counted"),
     "recorder crashing": Fault("server-3", crashing, "recorder-crashing", "ended with status -9"),
-    "disk full": Fault("server-4", filled, "storage-damaged", "full", "", kind="tmpfs"),
+    "disk full": Fault("server-4", filled, "storage-damaged", "full", "", "tmpfs"),
     "camera's disk hangs": Fault("server-5", hanging, "not-recording", "does not grow", "recordings/cam-9"),
     "disk read-only": Fault("server-6", torn, "storage-damaged", "read-only", ""),
     "camera's disk read-only": Fault(
         "server-7", torn, "not-recording", "footage of cam-13 does not grow", "recordings/cam-13"
     ),
 }
-SPARES = 3
+SERVERS = 7
+SPARES = 4
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -174,7 +177,7 @@ async def broken(tmp_path_factory, build_house, plan_house) -> AsyncIterator[Bro
                     disks[fault.server] = stack.enter_context(made)
                 except CannotInject as error:
                     disks[fault.server] = error
-        plan = plan_house(len(FAULTS), SPARES, settings=SETTINGS, clip=SMALL)
+        plan = plan_house(SERVERS, SPARES, settings=SETTINGS, clip=SMALL)
         async with build_house(folder, plan) as house:
             yield Broken(house, disks)
 
@@ -212,3 +215,27 @@ async def test_a_fault_starts_a_failover_of_its_server_alone(broken, name, canno
     async with fault.inject(broken, fault.server):
         failover = await failed_over(broken, fault)
     assert await all_ids(broken.house) - before == {failover}
+
+
+async def test_a_trigger_that_is_off_starts_nothing_and_a_reason_that_clears_ends_the_failover(broken):
+    house, off, on = broken.house, "server-1", SWITCHED_OFF.server
+    for server in (off, on):
+        await house.status_is(server, "normal", active=2)
+    quiet = msgspec.structs.replace(SETTINGS, recorder=TriggerSettings(enabled=False, after_s=1.0))
+    await house.site.api.put(f"/servers/{off}/failover-settings", quiet)
+    before = await all_ids(house)
+    # This one is switched off first, and its set time is shorter: it would have been first to fail over.
+    async with switched_off(broken, off):
+        await house.status_is(off, "others", active=0)
+        async with switched_off(broken, on):
+            failover = await failed_over(broken, SWITCHED_OFF)
+        assert "the disks are being counted" in (await house.shown(off))["reason"]
+        await house.reaches(failover, Phase.DONE)
+    found = await house.failover(failover)
+    assert found["outcome"] == "returned"
+    assert found["restoration"]["files"] == found["restoration"]["verified"] > 0
+    assert is_clean(broken.data(found["failover_server"]))
+    for server in (on, off):
+        await house.status_is(server, "normal", active=2)
+    assert await all_ids(house) - before == {failover}
+    await house.site.api.delete(f"/servers/{off}/failover-settings")
