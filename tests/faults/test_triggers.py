@@ -229,7 +229,7 @@ async def test_a_trigger_that_is_off_starts_nothing_and_a_reason_that_clears_end
         await house.status_is(off, "others", active=0)
         async with switched_off(broken, on):
             failover = await failed_over(broken, SWITCHED_OFF)
-        assert "the disks are being counted" in (await house.shown(off))["reason"]
+        assert "the disks are being counted (its trigger is off)" in (await house.shown(off))["reason"]
         await house.reaches(failover, Phase.DONE)
     found = await house.failover(failover)
     assert found["outcome"] == "returned"

@@ -336,6 +336,18 @@ def test_an_outage_triggers_and_a_jump_of_the_wall_clock_changes_nothing():
     assert watch.verdicts["fs-1"].verdict is Verdict.HEALTHY
 
 
+def test_people_are_told_that_a_trigger_is_off():
+    clock = ManualClock()
+    watch = Watch(clock, listening_since=clock.monotonic())
+    watch.know_servers([SERVER, SPARE], FailoverSettings(recorder=TriggerSettings(enabled=False)))
+    watch.hear(beat(1, recorder=Recorder(RecorderState.DISABLED, reason="switched off")))
+    watch.look()
+    assert watch.verdicts["rs-1"].reason == "switched off (its trigger is off)"
+    watch.hear(beat(2))
+    watch.look()
+    assert watch.verdicts["rs-1"].reason == ""
+
+
 def test_a_monitor_that_stood_still_does_not_blame_the_machines():
     clock = ManualClock()
     watch = Watch(clock, listening_since=clock.monotonic())

@@ -321,7 +321,7 @@ class Watch:
 
 def _reason(finding: Finding, decision: Decision, *, alarm: bool) -> str:
     if decision.action is not Action.HOLD:
-        return finding.reason
+        return f"{finding.reason} ({decision.reason})" if decision.reason else finding.reason
     if alarm:
         return f"{finding.reason} (held too long, a person must look: {decision.reason})"
     return f"{finding.reason} (held: {decision.reason})"
