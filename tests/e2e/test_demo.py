@@ -36,6 +36,7 @@ PHASES = [
 
 def command_of(folder: Path, *options: str) -> list[str]:
     files = ["--data-dir", str(folder / "data"), "--report", str(folder / "report.json")]
+    listen = ["--listen", "127.0.0.1:0"]  # somebody's own console may be on the usual port
     return [
         sys.executable,
         "-m",
@@ -45,6 +46,7 @@ def command_of(folder: Path, *options: str) -> list[str]:
         "outage",
         "--exit",
         *files,
+        *listen,
         *options,
     ]
 

@@ -115,8 +115,8 @@ async def test_what_it_sends_is_in_the_files(
         if codec == "hevc":
             assert video["codec_tag_string"] == "hvc1"
         if sound:
-            # A second of sound is 43 frames; both begin together.
-            assert int(streams[1]["nb_read_frames"]) > float(video["duration"]) * 43 - 6
+            # A second of sound is 43 frames; both begin together. Of none, ffprobe gives no number.
+            assert int(streams[1].get("nb_read_frames", 0)) > float(video["duration"]) * 43 - 6
             assert abs(float(streams[1]["start_time"]) - float(video["start_time"])) < 0.1
             assert abs(float(streams[1]["duration"]) - float(video["duration"])) < 0.2
     assert decoded >= last["frames_written"]
