@@ -1,11 +1,12 @@
 """Real servers for the tests: one nats-server and one mongod a session, and for each test a prefix of
-subjects, a database and credentials of its own."""
+subjects, a database and credentials of its own. Whole runs are shared out among several sessions."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
@@ -30,9 +31,39 @@ from understudy_lab.embedded import EmbeddedMongo, EmbeddedNats
 from understudy_lab.faults import CannotInject, program
 from understudy_runtime.configuration import BusSettings, ControlSettings
 from understudy_store.database import Database, connect_database
+from xdist.scheduler import LoadScopeScheduling
 
 _numbers = itertools.count(1)
 T = TypeVar("T")
+
+SESSIONS = 4
+"""Tests at a time in a run of whole folders: they wait for real processes more than they compute."""
+WHOLE_PRODUCT = ("tests/e2e/", "tests/faults/")
+
+# The tests start hundreds of processes: each would compile all of its modules anew, a second or two of a
+# core, where the environment keeps Python from writing bytecode (images of containers often do).
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Whole folders are shared out; who names a file or a test, or wants to see its output, gets it here."""
+    picked = config.option.keyword or config.option.capture == "no"
+    return 0 if picked or not all(Path(each).is_dir() for each in config.args) else SESSIONS
+
+
+class _Sharing(LoadScopeScheduling):
+    """Test by test; but a folder of tests that each run the whole product, a machine's load by itself, one
+    after another. These begin first, for they are the most. (Groups by mark do not work: xdist 3.8 does not
+    get them into the ids of pytest 9.2.)"""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in WHOLE_PRODUCT if nodeid.startswith(folder)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Ours, unless `--dist` asks for another."""
+    return _Sharing(config, log) if config.option.dist == "load" else None
 
 
 @pytest.fixture(scope="session")
