@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from understudy_footage import FootageRoot, recordings_of
 from understudy_lab.cameras import Login, SimulatedCameras
+from understudy_lab.ffprobe import probe
 from understudy_lab.frames import find_gaps, read_frames
+from understudy_recording_server.recorder.splits import WATCHED
 
 
 async def _free_port() -> int:
@@ -102,11 +104,14 @@ async def test_a_stalled_camera_is_noticed_and_can_be_stopped(start_recorder, sp
 
 
 class HalfDeadCamera:
-    """Relays a camera, until told to go on with RTCP reports alone: a camera whose encoder hangs."""
+    """Relays a camera, until told to go on with RTCP reports alone: a camera whose encoder hangs. Or until
+    told to break off within a frame, once."""
 
     def __init__(self, port: int) -> None:
         self.encoder_hangs = False
+        self.breaks_off = False
         self._port = port
+        self._last = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
@@ -116,7 +121,7 @@ class HalfDeadCamera:
                 writer.write(await self._next(upstream_reader))
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+            writer.write(self._last)
         finally:
             forth.cancel()
             upstream_writer.close()
@@ -133,6 +138,11 @@ class HalfDeadCamera:
         if self.encoder_hangs:
             # An empty receiver report (RFC 3550, 6.4.2) on the RTCP channel.
             return b"$\x01\x00\x08" + b"\x80\xc9\x00\x01" + bytes(4)
+        if self.breaks_off and header[0] == 0 and not body[1] & 0x80:
+            # Of this frame more would have come: RTP's marker is at the last packet of one.
+            self.breaks_off = False
+            self._last = first + header + body
+            raise ConnectionResetError
         return first + header + body
 
 
@@ -158,6 +168,39 @@ async def test_a_camera_that_sends_reports_but_no_frames_is_left(start_recorder,
         camera.encoder_hangs = False
         await recorder.hears("camera", count=2, state="recording")
         await recorder.shut_down()
+
+
+@pytest.mark.parametrize("breaks", ["at once", "later"])
+async def test_a_frame_that_broke_off_is_in_no_file(
+    start_recorder, cameras, tmp_path: Path, require_tool, breaks: str
+) -> None:
+    """At once: while every frame is held back until the next shows that it is whole."""
+    require_tool("ffprobe", "ffmpeg")
+    camera = HalfDeadCamera(cameras.port)
+    async with await asyncio.start_server(camera.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        recorder = await start_recorder()
+        await recorder.apply([{"id": "cam-1", "url": f"rtsp://127.0.0.1:{port}/cam-1"}])
+        await recorder.until(
+            lambda report: (
+                report["kind"] == "status"
+                and any(
+                    one.get("frames_written", 0) > (5 if breaks == "at once" else WATCHED + 5)
+                    for one in report["cameras"]
+                )
+            )
+        )
+        camera.breaks_off = True
+        await recorder.hears("camera", state="reconnecting")
+        [finished] = await recorder.hears("segment")
+        await recorder.hears("camera", count=2, state="recording")
+        await recorder.shut_down()
+    path = tmp_path / "data" / finished["path"]
+    [video] = await probe(path)
+    frames = read_frames(path)
+    assert int(video["nb_read_frames"]) == int(video["nb_read_packets"]) == len(frames)
+    assert find_gaps(frames, 25) == {"cam-1": []}
+    assert abs(finished["duration_ms"] - len(frames) * 40) <= 80
 
 
 CANARY = "c4nary-p@ss/word:%?#"

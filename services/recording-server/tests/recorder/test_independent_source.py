@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from understudy_footage import FootageRoot, recordings_of
+from understudy_lab.ffprobe import probe
 from understudy_lab.gstreamer import (
     AAC,
     G711,
@@ -48,24 +47,11 @@ async def real_cameras() -> AsyncIterator[GStreamerCameras]:
         yield running
 
 
-async def _probe(path: Path) -> list[dict]:
-    """Its streams, each with the number of frames that could be decoded. Nothing may be wrong with it."""
-    process = await asyncio.create_subprocess_exec(
-        "ffprobe", "-v", "error", "-count_frames", "-count_packets", "-show_streams", "-of", "json",
-        str(path),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    found, complaints = await asyncio.wait_for(process.communicate(), 60)
-    assert complaints == b"", path
-    return json.loads(found)["streams"]
-
-
 async def _files(data: Path, camera_id: str) -> list[list[dict]]:
     """All files of a camera as ffprobe sees them: the video stream first."""
     found = recordings_of(FootageRoot(data)).get(camera_id, [])
     assert found
-    probed = [await _probe(data / one.path.path) for one in found]
-    return [sorted(streams, key=lambda stream: stream["codec_type"] != "video") for streams in probed]
+    return [await probe(data / one.path.path) for one in found]
 
 
 async def _written(recorder, camera_id: str, frames: int, since: int = 0) -> None:
@@ -105,7 +91,7 @@ async def test_what_it_sends_is_in_the_files(
     files = await _files(tmp_path / "data", "one")
     assert len(files) >= 3
     decoded = 0
-    for streams in files:
+    for number, streams in enumerate(files, 1):
         assert [stream["codec_name"] for stream in streams] == [codec, *([sound] if sound else [])]
         video = streams[0]
         assert (video["width"], video["height"]) == (320, 240)
@@ -115,9 +101,10 @@ async def test_what_it_sends_is_in_the_files(
         if codec == "hevc":
             assert video["codec_tag_string"] == "hvc1"
         if sound:
-            # A second of sound is 43 frames; both begin together. Of none, ffprobe gives no number.
-            assert int(streams[1].get("nb_read_frames", 0)) > float(video["duration"]) * 43 - 6
             assert abs(float(streams[1]["start_time"]) - float(video["start_time"])) < 0.1
+        if sound and number < len(files):
+            # A second of sound is 43 frames. Of the last pictures the source may not have sent it yet.
+            assert int(streams[1]["nb_read_frames"]) > float(video["duration"]) * 43 - 6
             assert abs(float(streams[1]["duration"]) - float(video["duration"])) < 0.2
     assert decoded >= last["frames_written"]
 

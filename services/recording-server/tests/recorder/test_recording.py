@@ -1,13 +1,10 @@
 """Frames on disk, told by the numbers that the cameras put into them."""
 
-import asyncio
-import shutil
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 from understudy_footage import FootageRoot, parts_of, recordings_of
+from understudy_lab.ffprobe import probe
 from understudy_lab.frames import FrameMark, find_gaps, read_frames
 
 FPS = 25
@@ -169,9 +166,10 @@ async def test_after_kill_9_everything_that_was_whole_is_kept(start_recorder, sp
     await second_life.hears("first-key-frame")
 
 
-async def test_ffprobe_reads_finished_and_recovered_files(start_recorder, spec, tmp_path: Path) -> None:
-    if shutil.which("ffprobe") is None:
-        pytest.skip("ffprobe is not installed (Debian package ffmpeg)")
+async def test_ffprobe_reads_finished_and_recovered_files(
+    start_recorder, spec, tmp_path: Path, require_tool
+) -> None:
+    require_tool("ffprobe", "ffmpeg")
     first_life = await start_recorder("--segment-seconds", "1")
     await first_life.apply([spec("cam-1")])
     await first_life.hears("segment")
@@ -182,11 +180,5 @@ async def test_ffprobe_reads_finished_and_recovered_files(start_recorder, spec, 
     assert len(files) >= 2
     for found in files:
         path = tmp_path / "data" / found.path.path
-        ran = await asyncio.to_thread(
-            subprocess.run,
-            ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-show_entries",
-             "stream=nb_read_frames", "-of", "csv=p=0", str(path)],
-            capture_output=True, text=True, timeout=30, check=True,
-        )  # fmt: skip
-        assert ran.stderr == ""
-        assert int(ran.stdout.strip().strip(",")) == len(read_frames(path))
+        [video] = await probe(path)
+        assert int(video["nb_read_frames"]) == len(read_frames(path))

@@ -59,6 +59,10 @@ class Assembly:
         """What was held back, at the end."""
         return [*self._placed(self._joiner.rest()), *self._sounds]
 
+    def drop_held(self) -> bool:
+        """Forget the picture that is held back; whether there was one."""
+        return bool(self._joiner.rest())
+
     def _placed(self, whole: list[Arrived]) -> list[Frame | Streams]:
         found: list[Frame | Streams] = []
         for one in whole:

@@ -44,9 +44,9 @@ class ByEvent:
         if frame.is_video:
             self._watch(frame)
 
-    def ended(self) -> None:
+    def ended(self, *, without_last: bool = False) -> None:
         if self._open:
-            self._end()
+            self._end(without_last=without_last)
         self._streams = None
 
     def _begin(self, now_s: float) -> None:
@@ -60,6 +60,6 @@ class ByEvent:
                 for frame in group:
                     self._recording.take(frame)
 
-    def _end(self) -> None:
+    def _end(self, *, without_last: bool = False) -> None:
         self._open = False
-        self._recording.ended()
+        self._recording.ended(without_last=without_last)

@@ -247,7 +247,7 @@ class Camera:
             # Before the streams that the sinks were given are closed.
             with self._lock:
                 if not self._is_over(turn):
-                    self._end_sinks()
+                    self._end_sinks(broken=True)
             source.close()
 
     def _read(self, source: Source, turn: int) -> None:
@@ -287,12 +287,16 @@ class Camera:
             self._recording.began(streams)
         self._fan_out.begin(streams)
 
-    def _end_sinks(self) -> None:
+    def _end_sinks(self, *, broken: bool = False) -> None:
+        """`broken`: the connection ended by itself. FFmpeg gives out what it has of the next frame then, which
+        no player could decode."""
         assembly, self._assembly = self._assembly, None
+        dropped = False
         if assembly is not None:
+            dropped = broken and assembly.drop_held()
             self._hand(assembly.rest())
         if self._recording is not None:
-            self._recording.ended()
+            self._recording.ended(without_last=broken and not dropped)
         self._fan_out.end()
 
     def _watch(self, frame: Frame) -> None:

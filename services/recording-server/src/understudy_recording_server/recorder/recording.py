@@ -53,6 +53,6 @@ class Recording:
         if written and frame.is_video:
             self._on_written(frame, writer)
 
-    def ended(self) -> None:
+    def ended(self, *, without_last: bool = False) -> None:
         self._streams = None
-        self._writer.end()
+        self._writer.end(without_last=without_last)

@@ -80,7 +80,7 @@ class PartFile:
 
 @dataclass(frozen=True)
 class WrittenPart:
-    """A closed file that has not got its final name. `torn` says that it ends in the middle of a frame."""
+    """A closed file that has not got its final name. `torn` says that it must be cut to its whole frames."""
 
     path: Path
     start_ms: int
@@ -187,8 +187,14 @@ class Segment:
         """The time from the first frame to `dts`, in seconds."""
         return (dts - self.first_dts) * self._tick_s
 
-    def close(self) -> WrittenPart:
-        """Write what is left and close the file. Errors of the disk show as `torn`."""
+    def close(self, *, without_last: bool = False) -> WrittenPart:
+        """Write what is left and close the file. Errors of the disk show as `torn`.
+
+        `without_last`: the frame that came last is in pieces. The muxer still has it, for it waits for the
+        next one's time (and with sound up to 0.2 s more), and is not let write it.
+        """
+        if without_last:
+            self._file.closed = True
         torn = self._file.closed
         try:
             self._container.close()

@@ -99,11 +99,12 @@ class Writer:
         self._segment.write(frame)
         return True
 
-    def end(self) -> None:
-        """Close the file being written, if there is one, and have it finished."""
+    def end(self, *, without_last: bool = False) -> None:
+        """Close the file being written, if there is one, and have it finished; `without_last`, without the
+        frame that came last."""
         self._close_last()
         if self._segment is not None:
-            self._close(self._segment, None)
+            self._close(self._segment, None, without_last=without_last)
             self._segment = None
 
     @property
@@ -136,8 +137,8 @@ class Writer:
         if closing is not None:
             self._close(closing.segment, closing.duration_ms)
 
-    def _close(self, segment: Segment, duration_ms: int | None) -> None:
-        written = segment.close()
+    def _close(self, segment: Segment, duration_ms: int | None, *, without_last: bool = False) -> None:
+        written = segment.close(without_last=without_last)
         self._bytes_before += written.size
         self._pending = self.pending
         self._pending.add(
