@@ -99,12 +99,13 @@ def as_it_stands(plan: ProcessPlan) -> ProcessPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to build: `settings` hold for every server, `bus_host` and `camera_host` are addresses to listen
-    on, `placed` changes how a machine is started (see Site)."""
+    """What to build: a server is lost after `threshold_s`, `settings` hold for every server, `bus_host` and
+    `camera_host` are addresses to listen on, `placed` changes how a machine is started (see Site)."""
 
     servers: int
     spares: int
     settings: FailoverSettings | None = None
+    threshold_s: float = 2.0
     bus_host: str = LOOPBACK
     camera_host: str = LOOPBACK
     clip: ClipSettings = USUAL
@@ -128,7 +129,7 @@ async def built(folder: Path, plan: Plan) -> AsyncIterator[House]:
         await api.login(ADMINISTRATOR, control.password)
         site = Site(api, control.supervisor, folder / "machines", plan.placed)
         stack.push_async_callback(site.stop_machines)
-        await site.set_up(cameras, plan.servers, plan.spares, 2.0)
+        await site.set_up(cameras, plan.servers, plan.spares, plan.threshold_s)
         if plan.settings is not None:
             await api.put("/failover-settings", plan.settings)
         await wait_for("every server ready", site.look_ready, within_s=READY_WITHIN_S)
@@ -146,5 +147,5 @@ def plan_house() -> type[Plan]:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Callable[[int, int], contextlib.AbstractAsyncContextManager[House]]:
-    return lambda servers, spares: built(tmp_path / "data", Plan(servers, spares))
+def house(tmp_path: Path) -> Callable[..., contextlib.AbstractAsyncContextManager[House]]:
+    return lambda servers, spares, **more: built(tmp_path / "data", Plan(servers, spares, **more))
