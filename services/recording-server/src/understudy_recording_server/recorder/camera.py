@@ -288,8 +288,8 @@ class Camera:
         self._fan_out.begin(streams)
 
     def _end_sinks(self, *, broken: bool = False) -> None:
-        """`broken`: the connection ended by itself. FFmpeg gives out what it has of the next frame then, which
-        no player could decode."""
+        """`broken`: the connection ended by itself. FFmpeg gives out what it has of the next frame then, and
+        no player could decode that."""
         assembly, self._assembly = self._assembly, None
         dropped = False
         if assembly is not None:
