@@ -1,12 +1,13 @@
 """What recording costs, beside one ffmpeg process a camera with the same muxer and probe options.
 
-    uv run benchmarks/recorder.py [--cameras 90] [--seconds 20] [--runs 3] [--json]
+    uv run benchmarks/recorder.py [--cameras 90] [--seconds 20] [--runs 3] [--alone] [--json]
 
 Cameras come from GStreamer's RTSP server where it is installed (each begins with a key frame when it is
 opened), else from the lab (random phase). In each run recorder and ffmpeg record the same cameras, one after
 the other, in turn first. The last line of output is one JSON object (interfaces.md, Benchmarks); figures are
 medians of the runs. Memory is PSS, at the end; processor time is measured from the last camera's first key
-frame on, in percent of one core.
+frame on, in percent of one core. A run of two minutes or more also tells by how much the recorder's memory
+grew a minute (`--seconds 600 --runs 1 --alone`: without ffmpeg).
 """
 
 from __future__ import annotations
@@ -46,18 +47,30 @@ from understudy_recording_server.recorder.source import SHORT_PROBE_BYTES, SOCKE
 PATIENCE_S = 120.0
 POLL_S = 0.02
 CLIP = ClipSettings()
+MINUTE_S = 60.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds to the first and the last camera's first key frame on disk; percent of a core; megabytes."""
+    """Seconds to the first and the last camera's first key frame on disk; percent of a core; megabytes at the
+    end of each minute, and at the end."""
 
     first_s: float
     last_s: float
     cpu_percent: float
-    memory_mb: float
+    memories_mb: list[float]
     frames_lost: int
+
+    @property
+    def memory_mb(self) -> float:
+        return self.memories_mb[-1]
+
+    @property
+    def growth_mb_per_minute(self) -> float | None:
+        """From the end of the first minute on; None in a short run."""
+        later = self.memories_mb
+        return (later[-1] - later[0]) / (len(later) - 1) if len(later) > 1 else None
 
 
 @contextlib.asynccontextmanager
@@ -104,11 +117,15 @@ def pss_mb(pids: Sequence[int]) -> float:
     return found / 1024
 
 
-async def steady(pids: Sequence[int], seconds: float) -> tuple[float, float]:
-    """Percent of a core during the next seconds, and memory at their end."""
+async def steady(pids: Sequence[int], seconds: float) -> tuple[float, list[float]]:
+    """Percent of a core during the next seconds, and memory at the end of each minute, or at their end."""
     before, began = cpu_s(pids), time.monotonic()
-    await asyncio.sleep(seconds)
-    return (cpu_s(pids) - before) / (time.monotonic() - began) * 100, pss_mb(pids)
+    memories: list[float] = []
+    for _ in range(max(1, int(seconds / MINUTE_S))):
+        await asyncio.sleep(min(seconds, MINUTE_S))
+        memories.append(pss_mb(pids))
+    await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))
+    return (cpu_s(pids) - before) / (time.monotonic() - began) * 100, memories
 
 
 async def run_recorder(urls: list[str], seconds: float, folder: Path) -> Cost:
@@ -194,7 +211,9 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[str, list[
     if source == "lab":
         print(f"recorder: GStreamer's RTSP server is missing: apt-get install {PACKAGES}", file=sys.stderr)
     peers: list[Callable[[list[str], float, Path], asyncio.Future[Cost]]] = [run_recorder]  # type: ignore[list-item]
-    if shutil.which("ffmpeg") is None:
+    if options.alone:
+        pass
+    elif shutil.which("ffmpeg") is None:
         print("recorder: ffmpeg is missing: apt-get install ffmpeg", file=sys.stderr)
     else:
         peers.append(run_ffmpeg)  # type: ignore[arg-type]
@@ -215,6 +234,8 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[str, list[
                 shutil.rmtree(place)
                 if not options.json:
                     name = "recorder" if peer is run_recorder else "ffmpeg"
+                    if len(cost.memories_mb) > 1:
+                        print("MB each minute:", *(f"{memory:.0f}" for memory in cost.memories_mb))
                     print(
                         f"run {number + 1} {name:9} last key frame {cost.last_s:5.2f} s, "
                         f"{cost.cpu_percent:5.1f} % of a core, {cost.memory_mb:6.0f} MB, "
@@ -236,6 +257,8 @@ def summary(cameras: int, source: str, ours: list[Cost], theirs: list[Cost]) -> 
         }
         pairs = zip(ours, theirs, strict=True)
         ratio = round(statistics.median(our.cpu_percent / their.cpu_percent for our, their in pairs), 3)
+    growths = [cost.growth_mb_per_minute for cost in ours if cost.growth_mb_per_minute is not None]
+    growth = statistics.median(growths) if growths else None
     return {
         "cameras": cameras,
         "gop_s": CLIP.gop_s,
@@ -243,6 +266,7 @@ def summary(cameras: int, source: str, ours: list[Cost], theirs: list[Cost]) -> 
         "last_key_frame_s": median(lambda cost: cost.last_s, ours),
         "cpu_percent": median(lambda cost: cost.cpu_percent, ours),
         "memory_mb": median(lambda cost: cost.memory_mb, ours),
+        "memory_growth_mb_per_minute": None if growth is None else round(growth, 2),
         "frames_lost": sum(cost.frames_lost for cost in ours),
         "source": source,
         "ffmpeg": ffmpeg,
@@ -255,6 +279,7 @@ def main() -> None:
     parser.add_argument("--cameras", type=int, default=90)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="without ffmpeg beside it")
     parser.add_argument("--json", action="store_true", help="print nothing but the last line")
     options = parser.parse_args()
     if options.cameras < 1 or options.runs < 1 or options.seconds <= 0:
