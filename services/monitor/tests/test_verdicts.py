@@ -359,6 +359,65 @@ def test_a_monitor_that_stood_still_does_not_blame_the_machines():
     assert watch.verdicts["rs-1"].verdict is not Verdict.DISCONNECTED
 
 
+def watching(settings=SETTINGS):
+    clock = ManualClock()
+    watch = Watch(clock, listening_since=clock.monotonic())
+    watch.know_servers([SERVER, SPARE], settings)
+    return clock, watch
+
+
+def looked(watch, clock, seconds, number=0, **changes):
+    """The verdict after so long with heartbeats that say this; without changes, in silence."""
+    for step in range(int(seconds * 2)):
+        clock.advance(0.5)
+        watch.hear(beat(10_000 + number + step, machine="m-2"))
+        if changes:
+            watch.hear(beat(number + step, **changes))
+        watch.look()
+    return watch.verdicts["rs-1"]
+
+
+OFF = Recorder(RecorderState.DISABLED)
+
+
+def test_a_fault_that_was_told_once_does_not_trigger_while_nothing_is_heard():
+    patient = FailoverSettings(disconnection=TriggerSettings(after_s=60.0))
+    clock, watch = watching(patient)
+    assert looked(watch, clock, 1, 1, recorder=OFF).verdict is Verdict.RECORDER_DISABLED
+    # The bus is gone, and then it is back and the machine still silent.
+    watch.connected = False
+    assert looked(watch, clock, 10).action is not Action.TRIGGER
+    watch.connected = True
+    assert looked(watch, clock, 10).action is not Action.TRIGGER
+    assert looked(watch, clock, 6, 100, recorder=OFF).action is Action.TRIGGER
+
+
+def test_a_matter_that_waits_hides_none_whose_time_is_up():
+    slow = FailoverSettings(storage=StorageTrigger(after_s=3600.0))
+    clock, watch = watching(slow)
+    lost = CameraEvidence("cam-1", CameraState.FAILED, bytes_written=5)
+    damaged = Storage(StorageState.DAMAGED, reason="no")
+    verdict = looked(watch, clock, 8, 1, cameras=[lost], storage=damaged)
+    assert (verdict.verdict, verdict.action) == (Verdict.NOT_RECORDING, Action.TRIGGER)
+
+
+def test_a_matter_that_comes_and_goes_does_not_begin_another_anew():
+    clock, watch = watching()
+    damaged = Storage(StorageState.DAMAGED, reason="no")
+    for second in range(6):
+        state = RecorderState.CRASHING if second % 2 else RecorderState.RUNNING
+        verdict = looked(watch, clock, 1, 1 + second * 10, storage=damaged, recorder=Recorder(state))
+    assert (verdict.verdict, verdict.action) == (Verdict.STORAGE_DAMAGED, Action.TRIGGER)
+
+
+def test_a_recorder_of_another_version_stays_incompatible():
+    clock, watch = watching()
+    lost = CameraEvidence("cam-1", CameraState.FAILED, bytes_written=5)
+    recorder = Recorder(RecorderState.INCOMPATIBLE)
+    verdict = looked(watch, clock, 20, 1, cameras=[lost], recorder=recorder)
+    assert (verdict.verdict, verdict.action) == (Verdict.INCOMPATIBLE, Action.WARN)
+
+
 @given(st.lists(st.integers(1, 30), max_size=40))
 def test_heartbeats_doubled_and_out_of_order_never_go_back(sequences):
     evidence = Evidence()

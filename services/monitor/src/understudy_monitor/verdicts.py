@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from understudy_contracts.machine import OwnCameras, Serving
 from understudy_contracts.model import (
@@ -32,11 +32,13 @@ WITNESS_FRESH_S = 2.0
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict and its reason in words for people; `silent_s` is for how long a heartbeat has been due."""
+    """A verdict and its reason in words for people; `silent_s` is for how long a heartbeat has been due.
+    `matters` are all that hold at once, this one among them, where there are such."""
 
     verdict: Verdict
     reason: str = ""
     silent_s: float = 0.0
+    matters: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ def _condition(evidence: Evidence, heartbeat: Beat, settings: FailoverSettings) 
     that people switched off must not hide another."""
     matters = _matters(evidence, heartbeat, settings)
     armed = [matter for matter in matters if is_armed(matter.verdict, settings)]
-    return next(iter(armed or matters), None)
+    found = next(iter(armed or matters), None)
+    return None if found is None else replace(found, matters=tuple(matters))
 
 
 def _matters(evidence: Evidence, heartbeat: Beat, settings: FailoverSettings) -> list[Finding]:
@@ -166,6 +169,9 @@ def _matters(evidence: Evidence, heartbeat: Beat, settings: FailoverSettings) ->
     matters = []
     if heartbeat.recorder.state in _RECORDER:
         reason = heartbeat.recorder.reason or f"recorder {heartbeat.recorder.state.value}"
+        if heartbeat.recorder.state is RecorderState.INCOMPATIBLE:
+            # That it records nothing follows from it, and is no other matter.
+            return [Finding(Verdict.INCOMPATIBLE, reason)]
         matters.append(Finding(_RECORDER[heartbeat.recorder.state], reason))
     if heartbeat.storage.state in _STORAGE:
         reason = heartbeat.storage.reason or f"storage {heartbeat.storage.state.value}"

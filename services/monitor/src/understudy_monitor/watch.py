@@ -19,6 +19,7 @@ from understudy_monitor.actions import Decision, decide
 from understudy_monitor.brakes import HOLD_LIMIT_S, Site, suspect_ourselves
 from understudy_monitor.evidence import Beat, Evidence, Sighting, add_heartbeat, weighs_the_same
 from understudy_monitor.maintenance import Maintenance
+from understudy_monitor.standing import Standing
 from understudy_monitor.statuses import Spare, Subject, status_of
 from understudy_monitor.verdicts import LATE_AFTER_BEATS, SETTLING_S, Finding, Listening, judge, stands_still
 
@@ -27,6 +28,17 @@ from understudy_monitor.verdicts import LATE_AFTER_BEATS, SETTLING_S, Finding, L
 STALL_S = 1.0
 
 _SILENT = frozenset({Verdict.LATE, Verdict.DISCONNECTED, Verdict.PARTITIONED})
+_HEARD = frozenset(
+    {
+        Verdict.STORAGE_DAMAGED,
+        Verdict.STORAGE_DEGRADED,
+        Verdict.RECORDER_DISABLED,
+        Verdict.RECORDER_MISSING,
+        Verdict.RECORDER_CRASHING,
+        Verdict.NOT_RECORDING,
+    }
+)
+"""What a machine says of itself, or shows."""
 
 
 @dataclass
@@ -44,7 +56,7 @@ class Watch:
     _evidence: dict[str, Evidence] = field(default_factory=dict)
     _sightings: dict[str, dict[str, Sighting]] = field(default_factory=dict)
     _server_of: dict[str, str] = field(default_factory=dict)
-    _since: dict[str, tuple[Verdict, float]] = field(default_factory=dict)
+    _standing: Standing = field(default_factory=Standing)
     _sites: dict[str, tuple[int, int]] = field(default_factory=dict)
     _held: dict[str, tuple[str, float]] = field(default_factory=dict)
     _maintenance: Maintenance = field(default_factory=Maintenance)
@@ -78,7 +90,8 @@ class Watch:
             for site in {server.site for server in joined}
             if (here := [server for server in joined if server.site == site])
         }
-        for memory in (self.verdicts, self.statuses, self._since):
+        self._standing.forget_all_but(known)
+        for memory in (self.verdicts, self.statuses):
             for gone in memory.keys() - known.keys():
                 del memory[gone]
         self._all_changed = True
@@ -86,6 +99,10 @@ class Watch:
     def know_failovers(self, failovers: Sequence[Failover]) -> None:
         """All unfinished failovers."""
         known = {failover.id: failover for failover in failovers}
+        for id_, before in self.failovers.items():
+            # What an event told while these were read is newer.
+            if id_ in known and known[id_].revision < before.revision:
+                known[id_] = before
         if known != self.failovers:
             self.failovers = known
             self._all_changed = True
@@ -223,15 +240,33 @@ class Watch:
     def _weigh(self, server: Server, finding: Finding, brake: str | None, now: float) -> ServerVerdict | None:
         """The new verdict on `server`, or None if it is the old one."""
         known = self.verdicts.get(server.id)
-        first, since = self._since.get(server.id, (None, now))
-        if first is not finding.verdict:
-            since = now
-            self._since[server.id] = (finding.verdict, now)
+        evidence = self._evidence.get(server.machine or "", Evidence())
+        at = now
+        if finding.verdict in _HEARD:
+            if evidence.heard_at is None:
+                # Nothing was heard in this life of ours: what stands written stays (promise P7).
+                return None
+            # What heartbeats tell holds for as long as they tell it, not while there are none.
+            at = evidence.heard_at
         planned = self._maintenance.words(server.id)
-        decision = decide(server, finding.verdict, now - since, self._settings(server), planned or brake)
+        matters = finding.matters or (finding,)
+        since = self._standing.note(server.id, [matter.verdict for matter in matters], at)
+        finding, decision = _weightiest(
+            finding,
+            {
+                matter: decide(
+                    server,
+                    matter.verdict,
+                    at - since[matter.verdict],
+                    self._settings(server),
+                    planned or brake,
+                )
+                for matter in matters
+            },
+        )
         # People set the limit of planned maintenance themselves.
         lasting = decision.action is Action.HOLD and decision.reason != planned
-        alarm = lasting and now - since >= HOLD_LIMIT_S
+        alarm = lasting and now - since[finding.verdict] >= HOLD_LIMIT_S
         reason = _reason(finding, decision, alarm=alarm)
         if (
             known is not None
@@ -243,7 +278,6 @@ class Watch:
             return None
         wall_ms = self.clock.wall_ms()
         same = known is not None and known.verdict is finding.verdict
-        evidence = self._evidence.get(server.machine or "", Evidence())
         return ServerVerdict(
             server=server.id,
             machine=server.machine,
@@ -317,6 +351,17 @@ class Watch:
     def _staged(self, server: Server) -> dict[str, int]:
         heartbeat = self._evidence.get(server.machine or "", Evidence()).heartbeat
         return heartbeat.staged if heartbeat else {}
+
+
+def _weightiest(finding: Finding, decisions: Mapping[Finding, Decision]) -> tuple[Finding, Decision]:
+    """Of several matters the one that leads to something by now, else the one that was found."""
+    for matter, decision in decisions.items():
+        if decision.action in {Action.TRIGGER, Action.HOLD}:
+            return matter, decision
+    for matter, decision in decisions.items():
+        if matter.verdict is finding.verdict:
+            return matter, decision
+    raise AssertionError("a finding is one of its matters")
 
 
 def _reason(finding: Finding, decision: Decision, *, alarm: bool) -> str:
