@@ -51,6 +51,18 @@ def heard():
     return Heard()
 
 
+def test_a_word_that_comes_late_or_twice_is_passed_by(heard):
+    heard.beat(ADDRESS, 5, RECORDING)
+    heard.clock.advance(FRESH_S - 1)
+    for sequence in (4, 5):
+        heard.beat(ADDRESS, sequence, REFUSED)
+    assert heard.states.cameras("m-1") == {"cam-1": RECORDING}
+    heard.clock.advance(2)
+    assert heard.states.cameras("m-1") is None
+    heard.beat(ADDRESS, 1, REFUSED, boot="later")
+    assert heard.states.cameras("m-1") == {"cam-1": REFUSED}
+
+
 async def test_machines_are_heard_on_the_bus(host):
     states = MachineStates(host.subjects, SystemClock())
     async with host.bus(Service.API_GATEWAY) as gateway, host.machine_bus(ADDRESS) as machine:

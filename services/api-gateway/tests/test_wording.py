@@ -19,6 +19,11 @@ from understudy_api_gateway.wording import explained
             "pairing: must be a text or a list, not a whole number",
         ),
         ("", "Expected `object`, got `array`", "must be an object, not a list"),
+        (
+            "",
+            "Object contains unknown field `Expected `int` >= .`",
+            "Object contains unknown field `Expected `int` >= .`",
+        ),
         ("role", "Invalid enum value 'king'", "role: Invalid enum value 'king'"),
         ("data", "'data'", "the request has no body: send JSON"),
         ("limit", "'limit'", "limit is missing"),

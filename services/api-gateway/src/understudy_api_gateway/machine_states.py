@@ -22,6 +22,13 @@ FRESH_S: Final = 5.0
 _NOT_SERVED: Final = {CameraState.DISABLED, CameraState.STOPPED}
 
 
+class _Place(msgspec.Struct):
+    """A word's place among those of its machine."""
+
+    boot: str = ""
+    sequence: int = 0
+
+
 @dataclass(frozen=True)
 class _Word:
     """A body as it came, and when by the monotonic clock."""
@@ -29,6 +36,20 @@ class _Word:
     machine: str
     heard_at: float
     body: bytes
+
+    @cached_property
+    def place(self) -> _Place | None:
+        """None if it cannot be read."""
+        try:
+            return msgspec.json.decode(self.body, type=_Place)
+        except msgspec.DecodeError:
+            return None
+
+    def is_behind(self, other: _Word | None) -> bool:
+        """Whether it came late, or twice (promise P5)."""
+        if other is None or self.place is None or other.place is None:
+            return False
+        return self.place.boot == other.place.boot and self.place.sequence <= other.place.sequence
 
     @cached_property
     def heartbeat(self) -> Heartbeat | None:
@@ -90,9 +111,9 @@ class MachineStates:
         word = _Word(address.machine, self._clock.monotonic(), body)
         words = self._words.setdefault(address.machine, _Words())
         if subject == self._subjects.heartbeat(address):
-            words.beat = word
+            words.beat = words.beat if word.is_behind(words.beat) else word
         else:
-            words.report = word
+            words.report = words.report if word.is_behind(words.report) else word
 
     def address(self, machine: str) -> str | None:
         """Where `machine` is reached, by its last word, however old."""

@@ -22,10 +22,10 @@ _RULES: Final[Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]] 
         re.compile(r"Invalid RFC3339 encoded datetime|Expected `datetime` with a timezone component"),
         lambda _: "must be a time with its zone, like 2026-01-31T12:00:00Z",
     ),
-    (re.compile(r"Input data was truncated"), lambda _: "the JSON ends too early"),
-    (re.compile(r"Expected `(?:str|array)` of length >= 1$"), lambda _: "must not be empty"),
+    (re.compile(r"(?:JSON is malformed: )?Input data was truncated"), lambda _: "the JSON ends too early"),
+    (re.compile(r"Expected `(?:str|array)` of length >= 1"), lambda _: "must not be empty"),
     (
-        re.compile(r"Expected `(?:float|int)` ([<>]=?) (-?[\d.]+)"),
+        re.compile(r"Expected `(?:float|int)` ([<>]=?) (-?\d+(?:\.\d+)?)"),
         lambda found: f"must be {_BOUNDS[found[1]]} {float(found[2]):.15g}",
     ),
     (
@@ -46,7 +46,10 @@ def explained(key: str, message: str) -> str:
     if message == repr(key):  # the framework's whole word on what is not there
         return "the request has no body: send JSON" if key == "data" else f"{key} is missing"
     for pattern, words in _RULES:
-        message = pattern.sub(words, message)
+        # The whole of it: within a message there may be words of whoever sent the body.
+        if found := pattern.fullmatch(message):
+            message = words(found)
+            break
     return f"{key}: {message}" if key and key not in message else message
 
 
