@@ -198,7 +198,7 @@ class RecorderProcess:
         waiting = pauses(0.5, 10.0)
         while True:
             if self._switch.disabled is not None:
-                await self._switch.turned()
+                await self._switch.turned_from(off=True)
                 continue
             process = await self._start()
             if process is not None:
@@ -232,7 +232,7 @@ class RecorderProcess:
 
     async def _attend_while_enabled(self, process: asyncio.subprocess.Process) -> None:
         attending = asyncio.create_task(self._attend(process), name="recorder reports")
-        switching = asyncio.create_task(self._switch.turned(), name="recorder switched")
+        switching = asyncio.create_task(self._switch.turned_from(off=False), name="recorder switched")
         try:
             await asyncio.wait({attending, switching}, return_when=asyncio.FIRST_COMPLETED)
             if attending.done():
@@ -274,6 +274,7 @@ class RecorderProcess:
         finally:
             theirs.close()
         self._process, self._ready, self._last_words = process, False, ""
+        self._hangs = False
         for folder, wanted in self._sets.items():
             self._send(self._apply(folder, wanted))
         self._repeat_events()

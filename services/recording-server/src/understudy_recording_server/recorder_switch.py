@@ -34,10 +34,11 @@ class RecorderSwitch:
             await asyncio.sleep(LOOK_EVERY_S)
             self.read()
 
-    async def turned(self) -> None:
-        """Wait until it is turned the next time."""
-        self._turned.clear()
-        await self._turned.wait()
+    async def turned_from(self, *, off: bool) -> None:
+        """Wait until it does not stand like that (any more)."""
+        while (self.disabled is not None) is off:
+            self._turned.clear()
+            await self._turned.wait()
 
     def read(self) -> None:
         """Look at the file now. While it cannot be told how it stands, it stands as before."""

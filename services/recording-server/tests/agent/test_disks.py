@@ -16,7 +16,7 @@ from understudy_contracts.model import CameraState, Role, StorageState
 from understudy_contracts.settings import MachineConfiguration
 from understudy_footage import Catalog, FootageRoot, RecordingName, make_folders
 from understudy_footage.check import check
-from understudy_lab.frames import read_frames
+from understudy_lab.frames import find_gaps, read_frames
 
 FPS = 25
 DAY_MS = 86_400_000
@@ -171,8 +171,13 @@ async def test_one_camera_whose_disk_hangs_is_told_and_goes_on_afterwards(site, 
     await site.beat(
         agent, lambda beat: recording(beat, 2) and beat.cameras[0].frames_written > frames + 2 * FPS
     )
-    assert (await site.beat(agent)).recorder.restarts == 0
+    beat = await site.beat(agent)
+    assert beat.recorder.restarts == 0
+    # It was the disk that was waited for: what the camera sent meanwhile is not thrown away.
+    assert [camera.reconnects for camera in beat.cameras] == [0, 0]
     await agent.end()
+    files = sorted((agent.data_dir / "recordings/cam-1").glob("*/*.mp4"))
+    assert find_gaps([frame for file in files for frame in read_frames(file)], FPS) == {"cam-1": []}
 
 
 @pytest.mark.parametrize("small_disk", ["32m"], indirect=True)

@@ -13,6 +13,7 @@ from understudy_contracts.machine import Heartbeat
 from understudy_contracts.model import CameraState, RecorderState
 from understudy_recording_server.recorder_health import CRASHES, WITHIN_S, Refusal, recorder_state, refusal_of
 from understudy_recording_server.recorder_process import RecorderProcess
+from understudy_recording_server.recorder_switch import SWITCH_FILE, RecorderSwitch
 from understudy_runtime.clock import SystemClock
 
 WITHIN = 20
@@ -113,6 +114,18 @@ async def test_a_recorder_that_hung_for_a_moment_goes_on(site, cameras):
     beat = await site.beat(agent, lambda beat: beat.recorder.state is RecorderState.RUNNING)
     assert beat.recorder.restarts == 0
     assert agent.recorder == hung
+
+
+async def test_a_switch_that_was_turned_meanwhile_is_not_waited_for(tmp_path):
+    switch = RecorderSwitch(tmp_path, lambda: None)
+    file = tmp_path / SWITCH_FILE
+    file.touch()
+    switch.read()  # Before anybody waits.
+    async with asyncio.timeout(WITHIN):
+        await switch.turned_from(off=False)
+        file.unlink()
+        switch.read()
+        await switch.turned_from(off=True)
 
 
 async def test_a_recorder_can_be_switched_off_on_the_machine(site, cameras, wait_for):

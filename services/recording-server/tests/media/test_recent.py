@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy_recording_server.recorder import recent as module
+from understudy_recording_server.recorder.by_event import ByEvent
 from understudy_recording_server.recorder.frames import Frame
 from understudy_recording_server.recorder.recent import Recent
 
@@ -49,3 +50,39 @@ def test_it_reaches_back_as_far_as_asked_and_no_further(keys, gaps, sizes, keep_
         if small and dropped and any(one.is_key for one in dropped):
             assert held
             assert held[0].arrival_s <= frame.arrival_s - keep_s
+
+
+class Noted:
+    """What would be recorded."""
+
+    def __init__(self):
+        self.files = 0
+        self.taken = []
+
+    def began(self, _streams):
+        self.files += 1
+
+    def take(self, frame):
+        self.taken.append(frame)
+
+    def ended(self, *, without_last=False):
+        pass
+
+
+def test_sound_that_comes_behind_the_picture_that_ended_an_event_begins_nothing():
+    noted, recent = Noted(), Recent()
+    by_event = ByEvent(noted, recent, lambda _: None)
+    by_event.began(SimpleNamespace())
+
+    def hand(arrival_s, *, is_video=True):
+        packet = SimpleNamespace(size=1)
+        frame = Frame(packet, is_video, is_video, 0, 0, arrival_s, 0)
+        by_event.take(frame)
+        recent.take(frame)
+
+    by_event.happened(2.0)
+    hand(1.0)
+    hand(2.1)
+    hand(1.9, is_video=False)
+    hand(2.2)
+    assert (noted.files, [frame.arrival_s for frame in noted.taken]) == (1, [1.0])

@@ -33,7 +33,8 @@ class ByEvent:
             self._recording.began(streams)
 
     def take(self, frame: Frame) -> None:
-        if frame.arrival_s < self._until_s:
+        # Sound may come behind the picture that ended it: it begins nothing.
+        if frame.arrival_s < self._until_s and (self._open or frame.is_video):
             if not self._open:
                 self._begin(frame.arrival_s)
             self._recording.take(frame)

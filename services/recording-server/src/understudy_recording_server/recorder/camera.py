@@ -118,6 +118,7 @@ class Camera:
         self._threads: list[Thread] = []
         self._quiet_after: float | None = None
         self._disk_is_silent = False
+        self._giving_up = False
 
     def start(self) -> None:
         self._announce()
@@ -130,22 +131,33 @@ class Camera:
         waits in FFmpeg cannot be interrupted cheaply: it is left behind, and ends when its connection does.
         """
         quiet_after = self._quiet_after
-        if quiet_after is None or self._clock.monotonic() < quiet_after or self._stopping.is_set():
+        overdue = quiet_after is not None and self._clock.monotonic() >= quiet_after
+        if not overdue or self._stopping.is_set():
+            self._disk_is_silent = False
             return
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
         if not self._lock.acquire(blocking=False):
             # It waits for the disk: that is no fault of the camera's, and nothing to wait for here.
             self._disk_is_silent = True
             return
+        self._lock.release()
+        self._disk_is_silent = False
+        if not self._giving_up:
+            self._giving_up = True
+            # Beside the caller, who watches all cameras: closing the file may have to wait for the disk.
+            Thread(target=self._give_up, args=[quiet_after], name="camera-given-up", daemon=True).start()
+
+    def _give_up(self, quiet_after: float) -> None:
         try:
-            if self._quiet_after != quiet_after:
-                return
-            self._turn += 1
-            self._lost(CameraState.RECONNECTING, STALLED)
+            with self._lock:
+                if self._quiet_after != quiet_after or self._stopping.is_set():
+                    return
+                self._turn += 1
+                self._lost(CameraState.RECONNECTING, STALLED)
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            if len(self._threads) <= MOST_ABANDONED:
+                self._start_thread()
         finally:
-            self._lock.release()
-        if len(self._threads) <= MOST_ABANDONED:
-            self._start_thread()
+            self._giving_up = False
 
     def _start_thread(self) -> None:
         # A daemon: an open() that a camera never answers must not hold up the end of the process.
@@ -263,7 +275,6 @@ class Camera:
                     self._begin_sinks(source.streams)
                 self._bytes_received += packet.size
                 self._hand(self._assembly.take(packet, arrival_s, arrival_ms))
-                self._disk_is_silent = False
 
     def _hand(self, frames: list[Frame | Streams]) -> None:
         recording = self._recording

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -112,6 +113,8 @@ class Segment:
         self._first_audio_dts = round(first_dts * tick_s / streams.audio_tick_s) if streams.audio else 0
         self._nominal = round(0.04 / tick_s)
         self._last_dts: int | None = None
+        self._time_base = streams.video.time_base or Fraction(1, 90_000)
+        self._held: Frame | None = None
         self._first_frame_end: int | None = None
         try:
             self._container = av.open(
@@ -153,12 +156,21 @@ class Segment:
         Raises:
             OSError: the disk said no. The file is torn: close it.
         """
-        packet, dts = frame.packet, frame.dts
         if not frame.is_video:
             self._write_audio(frame)
             return
         if frame.is_key:
             self._file.check()
+        if self._audio is None:
+            self._write_video(frame)
+            return
+        # With sound the muxer collects: what it has been given cannot be taken back (see `close`).
+        held, self._held = self._held, frame
+        if held is not None:
+            self._write_video(held)
+
+    def _write_video(self, frame: Frame) -> None:
+        packet, dts = frame.packet, frame.dts
         if self._first_frame_end is None:
             self._first_frame_end = self._header + packet.size
         if self._last_dts is not None:
@@ -166,6 +178,7 @@ class Segment:
         self._last_dts = dts
         duration = packet.duration or self._nominal
         self._end_dts = dts + duration
+        packet.time_base = self._time_base  # Another muxer may have counted in ticks of its own.
         packet.dts, packet.pts, packet.duration = dts - self.first_dts, frame.pts - self.first_dts, duration
         packet.stream = self._stream
         self._container.mux_one(packet)
@@ -190,13 +203,16 @@ class Segment:
     def close(self, *, without_last: bool = False) -> WrittenPart:
         """Write what is left and close the file. Errors of the disk show as `torn`.
 
-        `without_last`: the frame that came last is in pieces. The muxer still has it, for it waits for the
-        next one's time (and with sound up to 0.2 s more), and is not let write it.
+        `without_last`: the picture that came last is in pieces, and is left out. With sound it is still here;
+        else the muxer has it, for it waits for the next one's time, and is not let write it.
         """
-        if without_last:
+        if without_last and self._audio is None:
             self._file.closed = True
         torn = self._file.closed
+        held, self._held = self._held, None
         try:
+            if held is not None and not without_last and not torn:
+                self._write_video(held)
             self._container.close()
         except OSError:
             torn = True

@@ -79,12 +79,14 @@ class Source:
         try:
             wanted = [stream for stream in (self.streams.video, self.streams.audio) if stream is not None]
             for packet in self._container.demux(wanted):
-                before, last = last, time.monotonic()
+                waited_s = time.monotonic() - last
                 if packet.size:
                     yield packet
-                if last - before >= SOCKET_TIMEOUT_S:
+                if waited_s >= SOCKET_TIMEOUT_S:
                     # The demuxer answers the first time-out with the frame that its parser held back.
                     raise SourceProblem(STALLED)
+                # Who took the packet may have waited for a disk: that is not the camera's silence.
+                last = time.monotonic()
         except av.error.TimeoutError:
             raise SourceProblem(STALLED) from None
         except (av.error.FFmpegError, OSError) as error:
