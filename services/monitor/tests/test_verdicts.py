@@ -401,6 +401,17 @@ def test_a_matter_that_waits_hides_none_whose_time_is_up():
     assert (verdict.verdict, verdict.action) == (Verdict.NOT_RECORDING, Action.TRIGGER)
 
 
+def test_footage_that_stands_still_is_put_down_to_the_disk_that_is_told_of_later():
+    clock, watch = watching()
+    lost = CameraEvidence("cam-1", CameraState.FAILED, bytes_written=5)
+    looked(watch, clock, 4, 1, cameras=[lost])
+    damaged = Storage(StorageState.DAMAGED, reason="no")
+    verdict = looked(watch, clock, 3, 100, cameras=[lost], storage=damaged)
+    assert (verdict.verdict, verdict.action) == (Verdict.STORAGE_DAMAGED, Action.WARN)
+    verdict = looked(watch, clock, 3, 200, cameras=[lost], storage=damaged)
+    assert (verdict.verdict, verdict.action) == (Verdict.STORAGE_DAMAGED, Action.TRIGGER)
+
+
 def test_a_matter_that_comes_and_goes_does_not_begin_another_anew():
     clock, watch = watching()
     damaged = Storage(StorageState.DAMAGED, reason="no")

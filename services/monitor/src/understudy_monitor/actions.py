@@ -71,6 +71,15 @@ def is_armed(verdict: Verdict, settings: FailoverSettings) -> bool:
     return not isinstance(entry, Decision) and entry(settings).enabled
 
 
+def explains(cause: Verdict, settings: FailoverSettings) -> bool:
+    """Whether footage that does not grow is put down to `cause`: if its own trigger acts as soon."""
+    entry = TABLE[cause]
+    if cause is Verdict.NOT_RECORDING or isinstance(entry, Decision):
+        return False
+    trigger = entry(settings)
+    return trigger.enabled and trigger.after_s <= settings.recorder.after_s
+
+
 def decide(
     server: Server, verdict: Verdict, held_s: float, settings: FailoverSettings, brake: str | None
 ) -> Decision:

@@ -15,7 +15,7 @@ from understudy_contracts.servers import Server, ServerStatus, ServerVerdict
 from understudy_contracts.settings import FailoverSettings
 from understudy_runtime.clock import Clock
 
-from understudy_monitor.actions import Decision, decide
+from understudy_monitor.actions import Decision, decide, explains
 from understudy_monitor.brakes import HOLD_LIMIT_S, Site, suspect_ourselves
 from understudy_monitor.evidence import Beat, Evidence, Sighting, add_heartbeat, weighs_the_same
 from understudy_monitor.maintenance import Maintenance
@@ -250,6 +250,9 @@ class Watch:
             at = evidence.heard_at
         planned = self._maintenance.words(server.id)
         matters = finding.matters or (finding,)
+        if any(explains(matter.verdict, self._settings(server)) for matter in matters):
+            # People are told what it comes from.
+            matters = tuple(matter for matter in matters if matter.verdict is not Verdict.NOT_RECORDING)
         since = self._standing.note(server.id, [matter.verdict for matter in matters], at)
         finding, decision = _weightiest(
             finding,
