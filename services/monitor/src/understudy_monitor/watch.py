@@ -15,30 +15,18 @@ from understudy_contracts.servers import Server, ServerStatus, ServerVerdict
 from understudy_contracts.settings import FailoverSettings
 from understudy_runtime.clock import Clock
 
-from understudy_monitor.actions import Decision, decide, explains
+from understudy_monitor.actions import decide, explains
 from understudy_monitor.brakes import HOLD_LIMIT_S, Site, suspect_ourselves
 from understudy_monitor.evidence import Beat, Evidence, Sighting, add_heartbeat, weighs_the_same
 from understudy_monitor.maintenance import Maintenance
 from understudy_monitor.standing import Standing
 from understudy_monitor.statuses import Spare, Subject, status_of
 from understudy_monitor.verdicts import LATE_AFTER_BEATS, SETTLING_S, Finding, Listening, judge, stands_still
+from understudy_monitor.weighing import HEARD, SILENT, fault_at, healthy_since, reason_of, weightiest
 
 # A loop that was held up longer than this has not heard what was said meanwhile (a stopped process, a
 # starved machine): the silence is ours.
 STALL_S = 1.0
-
-_SILENT = frozenset({Verdict.LATE, Verdict.DISCONNECTED, Verdict.PARTITIONED})
-_HEARD = frozenset(
-    {
-        Verdict.STORAGE_DAMAGED,
-        Verdict.STORAGE_DEGRADED,
-        Verdict.RECORDER_DISABLED,
-        Verdict.RECORDER_MISSING,
-        Verdict.RECORDER_CRASHING,
-        Verdict.NOT_RECORDING,
-    }
-)
-"""What a machine says of itself, or shows."""
 
 
 @dataclass
@@ -163,7 +151,7 @@ class Watch:
         return [
             verdict.machine
             for verdict in self.verdicts.values()
-            if verdict.verdict in _SILENT and verdict.machine is not None
+            if verdict.verdict in SILENT and verdict.machine is not None
         ]
 
     def skewed(self, limit_ms: int) -> dict[str, int]:
@@ -213,7 +201,7 @@ class Watch:
         by the settling time: machines that were cut off come back one by one, and the last of them are not
         dead.
         """
-        silent = [server for server, finding in findings.items() if finding.verdict in _SILENT]
+        silent = [server for server, finding in findings.items() if finding.verdict in SILENT]
         if silent:
             for site, reason in suspect_ourselves(self._census(silent)).items():
                 self._held[site] = (reason, now)
@@ -242,7 +230,7 @@ class Watch:
         known = self.verdicts.get(server.id)
         evidence = self._evidence.get(server.machine or "", Evidence())
         at = now
-        if finding.verdict in _HEARD:
+        if finding.verdict in HEARD:
             if evidence.heard_at is None:
                 # Nothing was heard in this life of ours: what stands written stays (promise P7).
                 return None
@@ -254,7 +242,7 @@ class Watch:
             # People are told what it comes from.
             matters = tuple(matter for matter in matters if matter.verdict is not Verdict.NOT_RECORDING)
         since = self._standing.note(server.id, [matter.verdict for matter in matters], at)
-        finding, decision = _weightiest(
+        finding, decision = weightiest(
             finding,
             {
                 matter: decide(
@@ -270,7 +258,7 @@ class Watch:
         # People set the limit of planned maintenance themselves.
         lasting = decision.action is Action.HOLD and decision.reason != planned
         alarm = lasting and now - since[finding.verdict] >= HOLD_LIMIT_S
-        reason = _reason(finding, decision, alarm=alarm)
+        reason = reason_of(finding, decision, alarm=alarm)
         if (
             known is not None
             and known.verdict is finding.verdict
@@ -288,9 +276,9 @@ class Watch:
             action=decision.action,
             reason=reason,
             since=known.since if known is not None and same else wall_ms,
-            fault_at=_fault_at(known, finding, evidence, wall_ms),
+            fault_at=fault_at(known, finding, evidence, wall_ms),
             last_seen=evidence.last_seen_ms,
-            healthy_since=_healthy_since(known, finding, wall_ms),
+            healthy_since=healthy_since(known, finding, wall_ms),
             alarm=alarm,
         )
 
@@ -354,39 +342,3 @@ class Watch:
     def _staged(self, server: Server) -> dict[str, int]:
         heartbeat = self._evidence.get(server.machine or "", Evidence()).heartbeat
         return heartbeat.staged if heartbeat else {}
-
-
-def _weightiest(finding: Finding, decisions: Mapping[Finding, Decision]) -> tuple[Finding, Decision]:
-    """Of several matters the one that leads to something by now, else the one that was found."""
-    for matter, decision in decisions.items():
-        if decision.action in {Action.TRIGGER, Action.HOLD}:
-            return matter, decision
-    for matter, decision in decisions.items():
-        if matter.verdict is finding.verdict:
-            return matter, decision
-    raise AssertionError("a finding is one of its matters")
-
-
-def _reason(finding: Finding, decision: Decision, *, alarm: bool) -> str:
-    if decision.action is not Action.HOLD:
-        return f"{finding.reason} ({decision.reason})" if decision.reason else finding.reason
-    if alarm:
-        return f"{finding.reason} (held too long, a person must look: {decision.reason})"
-    return f"{finding.reason} (held: {decision.reason})"
-
-
-def _fault_at(known: ServerVerdict | None, finding: Finding, evidence: Evidence, wall_ms: int) -> int | None:
-    """When the evidence last was good: the last heartbeat for a silence, else the moment it turned."""
-    if finding.verdict in {Verdict.HEALTHY, Verdict.DISABLED, Verdict.UNKNOWN}:
-        return None
-    if known is not None and known.verdict is not Verdict.LATE and known.fault_at is not None:
-        return known.fault_at
-    if finding.verdict in _SILENT:
-        return evidence.last_seen_ms
-    return wall_ms
-
-
-def _healthy_since(known: ServerVerdict | None, finding: Finding, wall_ms: int) -> int | None:
-    if finding.verdict is not Verdict.HEALTHY:
-        return None
-    return known.healthy_since if known is not None and known.healthy_since else wall_ms
