@@ -20,24 +20,21 @@ import os
 import random
 import statistics
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from understudy_bus.authority import AccountSigner, write_authority, write_credentials
+from monitored_site import MonitoredSite, address_of, heartbeat_of, monitored_site, now_ms
 from understudy_bus.connection import connect_bus
-from understudy_bus.permissions import Permissions
 from understudy_contracts.events import Event, VerdictChanged
-from understudy_contracts.machine import CameraEvidence, Heartbeat, OwnCameras, Standby
+from understudy_contracts.machine import CameraEvidence, Heartbeat
 from understudy_contracts.model import Action, CameraState, Role, Service
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings, TriggerSettings
-from understudy_contracts.subjects import MachineAddress, Subjects
-from understudy_lab.embedded import EmbeddedMongo, EmbeddedNats
-from understudy_runtime.configuration import BusSettings, ControlSettings
-from understudy_store.collections import servers
-from understudy_store.database import connect_database
+from understudy_contracts.subjects import Subjects
+from understudy_lab.embedded import EmbeddedNats
+from understudy_runtime.configuration import BusSettings
 
 SITES = 20
 CAMERAS = 10
@@ -69,6 +66,22 @@ def all_servers(count: int) -> list[Server]:
     return made + spares
 
 
+@contextlib.contextmanager
+def machines_process(settings: BusSettings, count: int) -> Iterator[multiprocessing.connection.Connection]:
+    """The machines as a process of their own; what it is told its orders with."""
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=run_machines, args=(settings, count, theirs), daemon=True)
+    process.start()
+    try:
+        yield ours
+    finally:
+        ours.send(None)
+        process.join(10)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
 def run_machines(settings: BusSettings, count: int, orders: multiprocessing.connection.Connection) -> None:
     """The machines' side: beats for all, obeys `(machine, silent until)`, ends with None."""
     asyncio.run(_machines(settings, count, orders))
@@ -97,17 +110,12 @@ async def _machines(settings: BusSettings, count: int, orders: multiprocessing.c
                 if time.monotonic() < silent_until.get(server.machine or "", 0.0):
                     continue
                 if bus.connected:
-                    await bus.say(_subject(server), _beat(server, sequence))
+                    await bus.say(SUBJECTS.heartbeat(address_of(server)), _beat(server, sequence))
             await asyncio.sleep(0)
 
 
-def _subject(server: Server) -> str:
-    return SUBJECTS.heartbeat(MachineAddress(server.site, server.machine or ""))
-
-
 def _beat(server: Server, sequence: int) -> Heartbeat:
-    now = time.time_ns() // 1_000_000
-    recording = server.role is Role.RECORDING
+    now = now_ms()
     cameras = [
         CameraEvidence(
             f"{server.id}-{n}",
@@ -119,22 +127,9 @@ def _beat(server: Server, sequence: int) -> Heartbeat:
             frames_written=sequence * 10,
             frames_received=sequence * 10,
         )
-        for n in range(CAMERAS if recording else 0)
+        for n in range(CAMERAS if server.role is Role.RECORDING else 0)
     ]
-    return Heartbeat(
-        machine=server.machine or "",
-        site=server.site,
-        boot="b",
-        sequence=sequence,
-        sent_at=now,
-        version="0.1.0",
-        server=server.id,
-        role=server.role,
-        duty=OwnCameras() if recording else Standby(),
-        configured=True,
-        heartbeat_s=BEAT_S,
-        cameras=cameras,
-    )
+    return heartbeat_of(server, sequence, BEAT_S, cameras=cameras)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -143,47 +138,15 @@ def cpu_seconds(pid: int) -> float:
 
 
 async def measure(count: int, seconds: float, seed: int) -> dict[str, object]:
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder)
-        write_authority(data / "authority")
-        account = AccountSigner.from_file(str(data / "authority" / "account.seed"))
-        everything = Permissions(["understudy.site.>"], ["_INBOX.machines.>"])
-        write_credentials(data / "machines.creds", account, "machines", everything)
-        trusted = (data / "authority" / "nats-authority.conf").read_text()
-        with (
-            EmbeddedNats.start(data / "nats", extra_config=trusted) as nats,
-            EmbeddedMongo.start(data / "mongo") as mongo,
-        ):
-            return await _measured(data, nats, mongo, count, seconds, seed)
+    known = all_servers(count)
+    async with monitored_site(known) as site:
+        result = await _measured(site, known, seconds, random.Random(seed))
+    return {"servers": count, "threshold_s": THRESHOLD_S, **result}
 
 
 async def _measured(
-    data: Path, nats: EmbeddedNats, mongo: EmbeddedMongo, count: int, seconds: float, seed: int
+    site: MonitoredSite, known: list[Server], seconds: float, chance: random.Random
 ) -> dict[str, object]:
-    chance = random.Random(seed)
-    creds = data / "authority" / "api-gateway.creds"
-    control = ControlSettings(nats_url=nats.url, nats_credentials=str(creds), mongo_url=mongo.url)
-    known = all_servers(count)
-    async with connect_database(control) as database:
-        for server in known:
-            await servers(database).insert(server)
-    settings = BusSettings(nats_url=nats.url, nats_credentials=str(data / "machines.creds"))
-    ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("spawn")
-    machines = context.Process(target=run_machines, args=(settings, count, theirs), daemon=True)
-    machines.start()
-    monitor = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "understudy_monitor",
-        env={
-            **os.environ,
-            "UNDERSTUDY_NATS_URL": nats.url,
-            "UNDERSTUDY_NATS_CREDENTIALS": str(data / "authority" / "monitor.creds"),
-            "UNDERSTUDY_MONGO_URL": mongo.url,
-        },
-        stderr=(data / "monitor.log").open("wb"),
-    )
     triggered: dict[str, int] = {}
     healthy: set[str] = set()
 
@@ -194,21 +157,16 @@ async def _measured(
         elif verdict.action is Action.NONE:
             healthy.add(verdict.server)
 
-    try:
-        async with connect_bus(control, Service.API_GATEWAY.value) as bus:
+    with machines_process(site.machines, len(known)) as orders:
+        async with (
+            site.monitor() as monitor,
+            connect_bus(site.control, Service.API_GATEWAY.value) as bus,
+        ):
             await bus.hear("understudy.evt.server.*.verdict", Event, heard)
             async with asyncio.timeout(120):
-                while len(healthy) < count:  # noqa: ASYNC110 - filled by a callback
+                while len(healthy) < len(known):  # noqa: ASYNC110 - filled by a callback
                     await asyncio.sleep(0.1)
-            result = await _faults(chance, known, ours, nats, monitor.pid, seconds, triggered)
-    finally:
-        ours.send(None)
-        monitor.terminate()
-        await monitor.wait()
-        machines.join(10)
-        with contextlib.suppress(ProcessLookupError):
-            machines.kill()
-    return {"servers": count, "threshold_s": THRESHOLD_S, **result}
+            return await _faults(chance, known, orders, site.nats, monitor, seconds, triggered)
 
 
 async def _faults(
@@ -230,7 +188,7 @@ async def _faults(
     pause = seconds / len(doomed)
     for server in doomed:
         await asyncio.sleep(pause * chance.uniform(0.8, 1.2))
-        died[server.id] = time.time_ns() // 1_000_000
+        died[server.id] = now_ms()
         other = chance.choice(stalled)
         machines.send(
             {

@@ -14,31 +14,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
 import random
 import statistics
 import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
-from understudy_bus.authority import AccountSigner, write_authority, write_credentials
+from monitored_site import MonitoredSite, address_of, heartbeat_of, monitored_site, now_ms
 from understudy_bus.connection import Bus, connect_bus
-from understudy_bus.permissions import Permissions
 from understudy_contracts.events import Event, StatusChanged, VerdictChanged
-from understudy_contracts.machine import Heartbeat, OwnCameras, Recorder
+from understudy_contracts.machine import Heartbeat, Recorder
 from understudy_contracts.model import RecorderState, Role, Service, Status
 from understudy_contracts.servers import Server
 from understudy_contracts.settings import FailoverSettings, TriggerSettings
-from understudy_contracts.subjects import MachineAddress
-from understudy_lab.embedded import EmbeddedMongo, EmbeddedNats
-from understudy_runtime.configuration import BusSettings, ControlSettings
-from understudy_store.collections import servers
-from understudy_store.database import connect_database
 
 BEAT_S = 0.5
 PATIENCE_S = 10.0
@@ -51,7 +39,7 @@ class Machine:
         self.server = server
         self.status: Status | None = None
         self._bus = bus
-        self._address = MachineAddress(server.site, server.machine or "")
+        self._address = address_of(server)
         self._recorder = Recorder()
         self._sequence = 0
 
@@ -70,20 +58,7 @@ class Machine:
 
     def _state(self) -> Heartbeat:
         self._sequence += 1
-        return Heartbeat(
-            machine=self._address.machine,
-            site=self._address.site,
-            boot="b",
-            sequence=self._sequence,
-            sent_at=now_ms(),
-            version="0.1.0",
-            server=self.server.id,
-            role=self.server.role,
-            duty=OwnCameras(),
-            configured=True,
-            heartbeat_s=BEAT_S,
-            recorder=self._recorder,
-        )
+        return heartbeat_of(self.server, self._sequence, BEAT_S, recorder=self._recorder)
 
 
 class Ear:
@@ -113,67 +88,31 @@ class Ear:
         return known[1]
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-@contextlib.asynccontextmanager
-async def monitor(data: Path, nats: EmbeddedNats, mongo: EmbeddedMongo) -> AsyncIterator[None]:
-    """The monitor, as the product starts it."""
-    with (data / "monitor.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "understudy_monitor",
-            env={
-                **os.environ,
-                "UNDERSTUDY_NATS_URL": nats.url,
-                "UNDERSTUDY_NATS_CREDENTIALS": str(data / "authority" / "monitor.creds"),
-                "UNDERSTUDY_MONGO_URL": mongo.url,
-            },
-            stderr=log,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            await process.wait()
-
-
 async def measure(count: int, changes: int, seed: int) -> dict[str, object]:
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder)
-        write_authority(data / "authority")
-        account = AccountSigner.from_file(str(data / "authority" / "account.seed"))
-        everything = Permissions(["understudy.site.>"], ["_INBOX.machines.>"])
-        write_credentials(data / "machines.creds", account, "machines", everything)
-        trusted = (data / "authority" / "nats-authority.conf").read_text()
-        with (
-            EmbeddedNats.start(data / "nats", extra_config=trusted) as nats,
-            EmbeddedMongo.start(data / "mongo") as mongo,
-        ):
-            return await _measured(data, nats, mongo, count, changes, random.Random(seed))
-
-
-async def _measured(
-    data: Path, nats: EmbeddedNats, mongo: EmbeddedMongo, count: int, changes: int, chance: random.Random
-) -> dict[str, object]:
-    creds = str(data / "authority" / "api-gateway.creds")
-    control = ControlSettings(nats_url=nats.url, nats_credentials=creds, mongo_url=mongo.url)
     settings = FailoverSettings(disconnection=TriggerSettings(after_s=60.0))
     known = [
         Server(f"rs-{n}", f"Server {n}", Role.RECORDING, "a", machine=f"m-{n}", failover_settings=settings)
         for n in range(count)
     ]
-    async with connect_database(control) as database:
-        for server in known:
-            await servers(database).insert(server)
-    theirs = BusSettings(nats_url=nats.url, nats_credentials=str(data / "machines.creds"))
+    async with monitored_site(known) as site:
+        from_report, from_verdict = await _measured(site, known, changes, random.Random(seed))
+    return {
+        "servers": count,
+        "changes": changes,
+        "verdict_to_status_ms": _figures(from_verdict),
+        "report_to_status_ms": _figures(from_report),
+    }
+
+
+async def _measured(
+    site: MonitoredSite, known: list[Server], changes: int, chance: random.Random
+) -> tuple[list[int], list[int]]:
+    """From report and from verdict to status, in milliseconds."""
     ear = Ear()
     async with (
-        connect_bus(control, Service.API_GATEWAY.value) as ours,
-        connect_bus(theirs, "machines") as bus,
-        monitor(data, nats, mongo),
+        connect_bus(site.control, Service.API_GATEWAY.value) as ours,
+        connect_bus(site.machines, "machines") as bus,
+        site.monitor(),
         asyncio.TaskGroup() as tasks,
     ):
         await ours.hear("understudy.evt.server.>", Event, ear.heard)
@@ -181,15 +120,10 @@ async def _measured(
         speaking = [tasks.create_task(machine.speak(chance.random() * BEAT_S)) for machine in machines]
         async with asyncio.timeout(60):
             await asyncio.gather(*(_until_normal(ear, server) for server in known))
-        from_report, from_verdict = await _changes(ear, machines, changes, chance)
+        delays = await _changes(ear, machines, changes, chance)
         for task in speaking:
             task.cancel()
-    return {
-        "servers": count,
-        "changes": changes,
-        "verdict_to_status_ms": _figures(from_verdict),
-        "report_to_status_ms": _figures(from_report),
-    }
+    return delays
 
 
 async def _until_normal(ear: Ear, server: Server) -> None:
