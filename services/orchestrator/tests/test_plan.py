@@ -26,9 +26,10 @@ from understudy_contracts.model import Action, CameraState, Outcome, Phase, Rest
 from understudy_contracts.restorations import RestorationJob
 from understudy_contracts.servers import ServerVerdict
 from understudy_contracts.settings import FailoverSettings
-from understudy_orchestrator.driver import begin_step, end_step
-from understudy_orchestrator.plan import Assign, Enter, Move, Step, Succeed, Update, Wait, next_move
+from understudy_orchestrator.moves import Assign, Enter, Move, Step, Succeed, Update, Wait
+from understudy_orchestrator.plan import next_move
 from understudy_orchestrator.selection import Candidate
+from understudy_orchestrator.step_records import begin_step, end_step
 from understudy_orchestrator.transitions import TRANSITIONS, may_follow, mermaid
 from understudy_orchestrator.world import MachineView, World
 

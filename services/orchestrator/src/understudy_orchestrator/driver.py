@@ -7,10 +7,9 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
-import msgspec
 import structlog
 from understudy_contracts.errors import Conflict, UnderstudyError
-from understudy_contracts.failovers import Failover, Reason, StepRecord
+from understudy_contracts.failovers import Failover, Reason
 from understudy_contracts.model import Phase
 from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
@@ -21,8 +20,10 @@ from understudy_store.database import Database
 from understudy_store.leases import Lease
 
 from understudy_orchestrator.failovers import Failovers
-from understudy_orchestrator.plan import Assign, Enter, Move, Step, Succeed, Update, Wait, next_move
+from understudy_orchestrator.moves import Assign, Enter, Move, Step, Succeed, Update, Wait
+from understudy_orchestrator.plan import next_move
 from understudy_orchestrator.selection import select
+from understudy_orchestrator.step_records import begin_step, end_step
 from understudy_orchestrator.steps import Steps
 from understudy_orchestrator.surroundings import Surroundings
 
@@ -242,27 +243,3 @@ class _Pauses:
 
     def __next__(self) -> float:
         return next(self._pauses)
-
-
-def begin_step(failover: Failover, name: str, now_ms: int) -> tuple[list[StepRecord], int]:
-    """The records with step `name` begun, and its number.
-
-    One of this phase that was begun and never ended keeps its number: its taker died, and the agent must
-    take the repetition for what it is. So does one that failed.
-    """
-    for position, record in enumerate(failover.steps):
-        unfinished = record.ended_at is None or record.error
-        in_phase = record.number > failover.steps_before_phase and record.phase is failover.phase
-        if record.name == name and in_phase and unfinished and position == len(failover.steps) - 1:
-            again = msgspec.structs.replace(record, ended_at=None, error="", attempts=record.attempts + 1)
-            return [*failover.steps[:position], again], record.number
-    number = max((record.number for record in failover.steps), default=0) + 1
-    return [*failover.steps, StepRecord(number, name, failover.phase, now_ms)], number
-
-
-def end_step(failover: Failover, number: int, now_ms: int, error: str) -> list[StepRecord]:
-    """The records with step `number` ended."""
-    return [
-        msgspec.structs.replace(record, ended_at=now_ms, error=error) if record.number == number else record
-        for record in failover.steps
-    ]
