@@ -8,6 +8,7 @@ import nats
 import pytest
 from understudy_bus.connection import connect_bus
 from understudy_bus.events import follow_events, publish_event
+from understudy_bus.hearing import hear_machines
 from understudy_bus.serving import VerbHandlers, serve_commands, serve_verbs
 from understudy_contracts.commands import AgentCommand, Done, ReportState, StandDown
 from understudy_contracts.errors import ConfigurationError, Conflict, StaleEpoch, Unavailable, UnderstudyError
@@ -114,6 +115,28 @@ async def test_a_machine_can_speak_only_for_itself(host):
             await machine.say(host.subjects.heartbeat(address), beat)
         # The server keeps order, so the first one that is heard is the first one that was allowed.
         assert await asyncio.wait_for(heard.get(), 5) == host.subjects.heartbeat(CAM_HOUSE)
+
+
+async def test_a_machine_is_heard_on_both_subjects_and_only_of_itself(host):
+    async with host.machine_bus(CAM_HOUSE) as machine, host.observer_bus() as observer:
+        heard: asyncio.Queue[tuple[MachineAddress, int]] = asyncio.Queue()
+
+        async def note(address: MachineAddress, beat: Heartbeat) -> None:
+            heard.put_nowait((address, beat.sequence))
+
+        await hear_machines(observer, Heartbeat, note)
+        await observer.settled()
+        subjects = [host.subjects.heartbeat(CAM_HOUSE), host.subjects.report(CAM_HOUSE, "state")]
+        own = Heartbeat(machine=CAM_HOUSE.machine, site=CAM_HOUSE.site, boot="b", sequence=1, sent_at=1)
+        of_another = [
+            msgspec.structs.replace(own, machine="m-9", sequence=8),
+            msgspec.structs.replace(own, site="site-b", sequence=9),
+        ]
+        for subject in subjects:
+            for beat in (*of_another, own):
+                await machine.say(subject, beat)
+        async with asyncio.timeout(5):
+            assert [await heard.get(), await heard.get()] == [(CAM_HOUSE, 1)] * 2
 
 
 async def test_an_observer_hears_no_answers_to_others_and_takes_nothing_from_them(host):

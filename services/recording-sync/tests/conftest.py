@@ -40,8 +40,11 @@ class MachineCounterpart:
             await asyncio.sleep(0.1)
 
     async def say(self):
+        await self.bus.say(self.bus.subjects.heartbeat(self.address), self.next_word())
+
+    def next_word(self):
         self.state = msgspec.structs.replace(self.state, sequence=self.state.sequence + 1)
-        await self.bus.say(self.bus.subjects.heartbeat(self.address), self.state)
+        return self.state
 
     async def carry_out(self, command):
         self.commands.append(command)
@@ -55,7 +58,7 @@ class MachineCounterpart:
                 self.progress(RestorationProgress(command.failover))
             case StopFetching():
                 self.progress(RestorationProgress(command.failover, "stopped"))
-        return Done(self.state)
+        return Done(self.next_word())
 
     def progress(self, progress):
         others = [each for each in self.state.restorations if each.failover != progress.failover]

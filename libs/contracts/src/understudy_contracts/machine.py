@@ -3,6 +3,8 @@ a single report."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from understudy_contracts.ids import FailoverId, Id
@@ -175,3 +177,18 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True):
     footage_bytes: int = 0
     footage_files: int = 0
     gaps: list[FootageGap] = []
+
+
+class Word(Protocol):
+    """What tells a word's place among those of its machine, as in `Heartbeat`."""
+
+    @property
+    def boot(self) -> str: ...
+
+    @property
+    def sequence(self) -> int: ...
+
+
+def is_behind(word: Word, known: Word | None) -> bool:
+    """Whether `word` came late, or twice, when `known` was heard of the same machine (promise P5)."""
+    return known is not None and word.boot == known.boot and word.sequence <= known.sequence

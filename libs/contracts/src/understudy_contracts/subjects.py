@@ -37,9 +37,8 @@ class Subjects:
     def all_heartbeats(self) -> str:
         return f"{self.prefix}.site.*.machine.*.heartbeat"
 
-    @property
-    def all_reports(self) -> str:
-        return f"{self.prefix}.site.*.machine.*.report.*"
+    def all_reports(self, kind: str) -> str:
+        return f"{self.prefix}.site.*.machine.*.report.{check_id(kind, 'report')}"
 
     def machine(self, address: MachineAddress) -> str:
         site, machine = check_id(address.site, "site"), check_id(address.machine, "machine id")

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from nats.aio.msg import Msg
 from understudy_bus.connection import Bus
-from understudy_contracts.machine import CameraEvidence, Heartbeat
+from understudy_contracts.machine import CameraEvidence, Heartbeat, is_behind
 from understudy_contracts.model import CameraState
 from understudy_contracts.subjects import Subjects
 from understudy_runtime.clock import Clock
@@ -47,9 +47,7 @@ class _Word:
 
     def is_behind(self, other: _Word | None) -> bool:
         """Whether it came late, or twice (promise P5)."""
-        if other is None or self.place is None or other.place is None:
-            return False
-        return self.place.boot == other.place.boot and self.place.sequence <= other.place.sequence
+        return other is not None and self.place is not None and is_behind(self.place, other.place)
 
     @cached_property
     def heartbeat(self) -> Heartbeat | None:
@@ -101,7 +99,7 @@ class MachineStates:
             self.hear(message.subject, message.data)
 
         await bus.client.subscribe(self._subjects.all_heartbeats, cb=received)
-        await bus.client.subscribe(f"{self._subjects.prefix}.site.*.machine.*.report.state", cb=received)
+        await bus.client.subscribe(self._subjects.all_reports("state"), cb=received)
 
     def hear(self, subject: str, body: bytes) -> None:
         """A heartbeat or a report of the state. The subject, which the bus guards, tells who speaks."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from understudy_bus.connection import Bus, connect_bus
 from understudy_bus.events import ensure_stream, follow_events, publish_event
+from understudy_bus.hearing import hear_machines
 from understudy_bus.serving import serve_verbs
 from understudy_contracts.events import Event
 from understudy_contracts.machine import Heartbeat
@@ -61,9 +62,7 @@ async def _serve(database: Database, bus: Bus, stopping: asyncio.Event) -> None:
             ),
         ]
         pusher.changed()
-        subjects = bus.subjects
-        await bus.hear(subjects.all_heartbeats, Heartbeat, pusher.heard)
-        await bus.hear(f"{subjects.prefix}.site.*.machine.*.report.state", Heartbeat, pusher.heard)
+        await hear_machines(bus, Heartbeat, pusher.heard)
         async with serve_verbs(bus, Handlers(store, pusher).verbs()):
             await stopping.wait()
         pusher.close()

@@ -11,7 +11,7 @@ import structlog
 from understudy_bus.connection import Bus
 from understudy_contracts.commands import AgentCommand, Configure, Done, Stage, name_of
 from understudy_contracts.errors import Unavailable, UnderstudyError
-from understudy_contracts.machine import Heartbeat
+from understudy_contracts.machine import Heartbeat, is_behind
 from understudy_contracts.settings import VersionedSettings
 from understudy_contracts.subjects import MachineAddress
 from understudy_runtime.retry import pauses
@@ -49,7 +49,7 @@ class _Machine:
 
     def take(self, heartbeat: Heartbeat) -> None:
         """The newest state counts, whether it came by heartbeat or in an answer."""
-        if heartbeat.boot != self.heartbeat.boot or heartbeat.sequence >= self.heartbeat.sequence:
+        if not is_behind(heartbeat, self.heartbeat):
             self.heartbeat = heartbeat
 
     def back_off(self, now: float) -> None:
@@ -83,11 +83,8 @@ class Pusher:
 
     # --- hearing ----------------------------------------------------------------------------------------
 
-    async def heard(self, subject: str, heartbeat: Heartbeat) -> None:
+    async def heard(self, address: MachineAddress, heartbeat: Heartbeat) -> None:
         """A heartbeat or a report of the state."""
-        address = self._bus.subjects.machine_of(subject)
-        if address is None or heartbeat.machine != address.machine:
-            return
         machine = self._machines.get(address.machine)
         if machine is None:
             machine = _Machine(address, heartbeat, names=dict.fromkeys(self._uncertain, _UNKNOWN))

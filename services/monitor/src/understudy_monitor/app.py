@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from understudy_bus.connection import Bus, connect_bus
 from understudy_bus.events import ensure_stream, publish_event
+from understudy_bus.hearing import hear_machines
 from understudy_bus.serving import VerbHandlers, serve_verbs
 from understudy_contracts.commands import ReportState
 from understudy_contracts.errors import UnderstudyError
@@ -67,21 +68,17 @@ class Monitor:
     async def listen(self) -> None:
         """Hear machines, and wake up for what changes in the database."""
         prefix = self._bus.subjects.prefix
-        await self._bus.hear(self._bus.subjects.all_heartbeats, Beat, self._heard)
-        await self._bus.hear(f"{prefix}.site.*.machine.*.report.state", Beat, self._heard_at_once)
+        await hear_machines(self._bus, Beat, self._heard, at_once=self._heard_at_once)
         await self._bus.hear(f"{prefix}.evt.failover.>", Event, self._failover_changed)
         for event in ("added", "changed", "removed", "joined", "defaults"):
             await self._bus.hear(f"{prefix}.evt.server.*.{event}", Event, self._servers_changed)
 
-    async def _heard(self, subject: str, heartbeat: Beat) -> None:
-        # The subject is guarded by the server, the body is only what the machine says of itself.
-        address = self._bus.subjects.machine_of(subject)
-        if address is not None and (address.site, address.machine) == (heartbeat.site, heartbeat.machine):
-            self._addresses[address.machine] = address
-            self._watch.hear(heartbeat)
+    async def _heard(self, address: MachineAddress, heartbeat: Beat) -> None:
+        self._addresses[address.machine] = address
+        self._watch.hear(heartbeat)
 
-    async def _heard_at_once(self, subject: str, heartbeat: Beat) -> None:
-        await self._heard(subject, heartbeat)
+    async def _heard_at_once(self, address: MachineAddress, heartbeat: Beat) -> None:
+        await self._heard(address, heartbeat)
         self._look.set()
 
     async def _failover_changed(self, _subject: str, event: Event) -> None:

@@ -12,6 +12,7 @@ from understudy_contracts.machine import (
     Recorder,
     Storage,
     Unassigned,
+    is_behind,
 )
 from understudy_contracts.model import CameraState
 
@@ -89,8 +90,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 def add_heartbeat(evidence: Evidence, heartbeat: Beat, now: float, wall_ms: int) -> Evidence:
     """The evidence after `heartbeat` was heard; a late or repeated one changes nothing (promise P5)."""
-    last = evidence.heartbeat
-    if last is not None and last.boot == heartbeat.boot and heartbeat.sequence <= last.sequence:
+    if is_behind(heartbeat, evidence.heartbeat):
         return evidence
     return Evidence(
         heartbeat=heartbeat,

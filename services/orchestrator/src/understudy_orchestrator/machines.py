@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from understudy_bus.connection import Bus
-from understudy_contracts.machine import Heartbeat
+from understudy_bus.hearing import hear_machines
+from understudy_contracts.machine import Heartbeat, is_behind
 from understudy_contracts.subjects import MachineAddress
 from understudy_runtime.clock import Clock
 
@@ -27,19 +28,15 @@ class Machines:
     async def listen(self, bus: Bus) -> None:
         """Hear heartbeats and reports of state from now on."""
 
-        async def received(subject: str, heartbeat: Heartbeat) -> None:
-            address = bus.subjects.machine_of(subject)
-            # The subject is guarded by the server, the body is only what the machine says of itself.
-            if address == MachineAddress(heartbeat.site, heartbeat.machine):
-                self.learn(heartbeat)
+        async def received(_: MachineAddress, heartbeat: Heartbeat) -> None:
+            self.learn(heartbeat)
 
-        await bus.hear(bus.subjects.all_heartbeats, Heartbeat, received)
-        await bus.hear(f"{bus.subjects.prefix}.site.*.machine.*.report.state", Heartbeat, received)
+        await hear_machines(bus, Heartbeat, received)
 
     def learn(self, heartbeat: Heartbeat) -> None:
         """Take over what a machine says, also in an answer; older than what is known is passed by."""
         known = self._last.get(heartbeat.machine)
-        if known is not None and known[0].boot == heartbeat.boot and known[0].sequence >= heartbeat.sequence:
+        if known is not None and is_behind(heartbeat, known[0]):
             return
         self._last[heartbeat.machine] = (heartbeat, self._clock.monotonic())
         if self.heard is not None:

@@ -144,13 +144,11 @@ class Site:
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         observer = await self._stack.enter_async_context(self.host.observer_bus())
         await observer.hear(self.host.subjects.all_heartbeats, Heartbeat, self._heard)
-        await observer.hear(f"{self._all_reports}.state", Heartbeat, self._heard)
-        await observer.hear(f"{self._all_reports}.restoration", RestorationProgress, self._heard_progress)
+        await observer.hear(self.host.subjects.all_reports("state"), Heartbeat, self._heard)
+        await observer.hear(
+            self.host.subjects.all_reports("restoration"), RestorationProgress, self._heard_progress
+        )
         await observer.settled()
-
-    @property
-    def _all_reports(self) -> str:
-        return self.host.subjects.all_reports.removesuffix(".*")
 
     async def _heard(self, _: str, beat: Heartbeat) -> None:
         async with self._news:

@@ -8,6 +8,7 @@ from functools import partial
 
 from understudy_bus.connection import Bus, connect_bus
 from understudy_bus.events import ensure_stream, publish_event
+from understudy_bus.hearing import hear_machines
 from understudy_bus.serving import serve_verbs
 from understudy_contracts.machine import Heartbeat, RestorationProgress
 from understudy_contracts.model import Service
@@ -48,10 +49,10 @@ async def _serve(database: Database, bus: Bus, signer: Signer, stopping: asyncio
     async with asyncio.TaskGroup() as group:
         lease = Lease(database, "drive-restorations", instance)
         driver = Driver(bus, restorations, signer, clock, lease, group)
-        machines, reports = driver.machines, f"{bus.subjects.prefix}.site.*.machine.*.report"
-        await bus.hear(bus.subjects.all_heartbeats, Heartbeat, machines.heard)
-        await bus.hear(f"{reports}.state", Heartbeat, machines.heard)
-        await bus.hear(f"{reports}.restoration", RestorationProgress, machines.heard_progress)
+        machines = driver.machines
+        await hear_machines(bus, Heartbeat, machines.heard)
+        progress = bus.subjects.all_reports("restoration")
+        await bus.hear(progress, RestorationProgress, machines.heard_progress)
         background = [
             group.create_task(outbox.relay(partial(publish_event, bus), instance)),
             group.create_task(driver.run()),

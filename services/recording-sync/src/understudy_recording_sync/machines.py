@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from understudy_contracts.machine import Heartbeat, RestorationProgress
+from understudy_contracts.machine import Heartbeat, RestorationProgress, is_behind
 from understudy_contracts.subjects import MachineAddress, Subjects
 
 from understudy_recording_sync.jobs import Seen
@@ -28,15 +28,13 @@ class Machines:
         self._news = news
         self._machines: dict[str, _Machine] = {}
 
-    async def heard(self, subject: str, heartbeat: Heartbeat) -> None:
+    async def heard(self, address: MachineAddress, heartbeat: Heartbeat) -> None:
         """A heartbeat or a report of the state."""
-        address = self._subjects.machine_of(subject)
-        if address is not None and heartbeat.machine == address.machine:
-            self.take(address, heartbeat)
+        self.take(address, heartbeat)
 
     def take(self, address: MachineAddress, heartbeat: Heartbeat) -> None:
         known = self._machines.get(address.machine)
-        if known and known.heartbeat.boot == heartbeat.boot and heartbeat.sequence < known.heartbeat.sequence:
+        if known and is_behind(heartbeat, known.heartbeat):
             return
         progress = {each.failover: each for each in heartbeat.restorations}
         machine = _Machine(address, heartbeat, _now(), progress)
