@@ -54,7 +54,7 @@ def test_parameters_of_h265() -> None:
 
 
 def _arrived(data: bytes, dts: int | None, *, key: bool = False) -> Arrived:
-    return Arrived(Packet(data), key, dts, dts, 0.0, 0, None)
+    return Arrived(Packet(data), True, key, dts, dts, 0.0, 0, None)
 
 
 def _bytes(frames: list[Arrived]) -> list[bytes]:

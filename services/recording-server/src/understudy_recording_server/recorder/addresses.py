@@ -53,8 +53,15 @@ class CameraAddress:
         login = ""
         if self.username or self.password:
             login = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@"
+        return f"{self.scheme}://{login}{self._place(address)}"
+
+    def bare_url_at(self, address: str) -> str:
+        """The same without credentials: as it is asked for."""
+        return f"{self.scheme}://{self._place(address)}"
+
+    def _place(self, address: str) -> str:
         host = f"[{address}]" if ":" in address else address
-        return f"{self.scheme}://{login}{host}:{self.port}{self.target}"
+        return f"{host}:{self.port}{self.target}"
 
 
 def camera_address(url: str, username: str = "", password: str = "") -> CameraAddress:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import struct
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-import av
-import av.error
 from av.packet import Packet
 from av.stream import Stream
 
 from understudy_recording_server.recorder.bitstream import SYNTAXES, annex_b, opening
-from understudy_recording_server.recorder.frames import Frame, Parameters, Streams
-from understudy_recording_server.recorder.splits import Arrived, Joiner
+from understudy_recording_server.recorder.frame_size import decoded_size, told_size
+from understudy_recording_server.recorder.frames import Arrived, Frame, Parameters, Streams
+from understudy_recording_server.recorder.splits import Joiner
 from understudy_recording_server.recorder.timestamps import AudioTimeline, Timeline
 
 USUAL_OPENING_BYTES = 4096
@@ -30,7 +27,6 @@ class Assembly:
     def __init__(self, streams: Streams) -> None:
         self.streams = streams
         codec = streams.video.codec_context
-        self._video_index = streams.video.index
         self._codec = codec.name
         self._syntax = SYNTAXES.get(codec.name)
         self._joiner = Joiner(self._syntax)
@@ -38,21 +34,31 @@ class Assembly:
         self._audio = AudioTimeline(streams.audio_tick_s, self._timeline) if streams.audio else None
         self._sounds: deque[Frame] = deque()
         self._sets: tuple[bytes, ...] = ()
-        if self._syntax is not None and codec.extradata:
-            self._sets = opening(codec.extradata, self._syntax).parameters
+        sets = streams.parameters.extradata if streams.parameters is not None else codec.extradata
+        if self._syntax is not None and sets:
+            self._sets = opening(sets, self._syntax).parameters
 
-    def take(self, packet: Packet[Stream], arrival_s: float, arrival_ms: int) -> list[Frame | Streams]:
+    def take(self, arrived: Arrived) -> list[Frame | Streams]:
         """The frames that are whole now. Before a key frame with other parameters than before: the streams
         to begin anew with."""
-        if packet.stream_index != self._video_index:
-            return self._sound(packet, arrival_s, arrival_ms)
-        is_key = packet.is_keyframe
-        if not is_key and not self._sounds and self._joiner.is_idle:
+        if not arrived.is_video:
+            return self._sound(arrived)
+        if not arrived.is_key and not self._sounds and self._joiner.is_idle:
             # The usual case, in few steps: with many cameras they are what the processor has to do.
-            placed = self._timeline.place(packet.dts, packet.pts, arrival_s)
-            return [Frame(packet, True, False, placed.dts, placed.pts, arrival_s, arrival_ms, placed.jumped)]
-        captured_ms = _captured_ms(packet) if is_key else None
-        arrived = Arrived(packet, is_key, packet.dts, packet.pts, arrival_s, arrival_ms, captured_ms)
+            arrival_s = arrived.arrival_s
+            placed = self._timeline.place(arrived.dts, arrived.pts, arrival_s)
+            return [
+                Frame(
+                    arrived.packet,
+                    True,
+                    False,
+                    placed.dts,
+                    placed.pts,
+                    arrival_s,
+                    arrived.arrival_ms,
+                    placed.jumped,
+                )
+            ]
         return self._placed(self._joiner.take(arrived))
 
     def rest(self) -> list[Frame | Streams]:
@@ -86,12 +92,13 @@ class Assembly:
             )
         return found
 
-    def _sound(self, packet: Packet[Stream], arrival_s: float, arrival_ms: int) -> list[Frame | Streams]:
-        dts = self._audio.place(packet.dts, arrival_s) if self._audio is not None else None
+    def _sound(self, arrived: Arrived) -> list[Frame | Streams]:
+        arrival_s = arrived.arrival_s
+        dts = self._audio.place(arrived.dts, arrival_s) if self._audio is not None else None
         if dts is None:
             return []
         # Encoders of video are slower: sound waits for its picture, so that each file gets its own sound.
-        self._sounds.append(Frame(packet, False, False, dts, dts, arrival_s, arrival_ms))
+        self._sounds.append(Frame(arrived.packet, False, False, dts, dts, arrival_s, arrived.arrival_ms))
         if arrival_s - self._sounds[0].arrival_s <= LONGEST_WAIT_S:
             return []
         return [self._sounds.popleft()]
@@ -113,27 +120,11 @@ class Assembly:
         if found.slice_at is None or set(sets) <= set(self._sets):
             return False
         # Without the older sets that some servers go on to send before the new ones.
-        size = _size(annex_b(sets) + data[found.slice_at :], self._codec)
+        size = told_size(sets, self._codec)
+        if size is None:
+            size = decoded_size(annex_b(sets) + data[found.slice_at :], self._codec)
         if size is None:
             return False  # Broken on the way: the next key frame will tell.
         self._sets = sets
         self.streams = replace(self.streams, parameters=Parameters(annex_b(sets), *size))
         return True
-
-
-def _size(key_frame: bytes, codec: str) -> tuple[int, int] | None:
-    try:
-        with av.open(io.BytesIO(key_frame), format=codec) as container:
-            found = container.streams.video[0].codec_context
-            return (found.width, found.height) if found.width and found.height else None
-    except (av.error.FFmpegError, IndexError):
-        return None
-
-
-def _captured_ms(packet: Packet[Stream]) -> int | None:
-    """When the camera says that it took the frame, in UTC milliseconds; known from its first RTCP sender
-    report on. (`AVProducerReferenceTime` of libavutil begins with it, in microseconds.)"""
-    if not packet.has_sidedata("prft"):
-        return None
-    [wallclock_us] = struct.unpack_from("<q", bytes(packet.get_sidedata("prft")))
-    return int(wallclock_us // 1000)

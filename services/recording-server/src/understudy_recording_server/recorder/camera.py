@@ -15,8 +15,9 @@ from understudy_runtime.retry import pauses
 from understudy_recording_server.recorder.assembly import Assembly
 from understudy_recording_server.recorder.by_event import ByEvent
 from understudy_recording_server.recorder.fan_out import FanOut
+from understudy_recording_server.recorder.ffmpeg_source import LONG_PROBE_BYTES, SHORT_PROBE_BYTES
 from understudy_recording_server.recorder.finishing import Finisher
-from understudy_recording_server.recorder.frames import Frame, Streams
+from understudy_recording_server.recorder.frames import Arrived, Frame, Streams
 from understudy_recording_server.recorder.protocol import (
     CameraChanged,
     CameraSpec,
@@ -26,19 +27,18 @@ from understudy_recording_server.recorder.protocol import (
     Report,
     Trouble,
 )
+from understudy_recording_server.recorder.read_loop import ReadLoop
 from understudy_recording_server.recorder.recent import Recent
 from understudy_recording_server.recorder.recording import CANNOT_WRITE, Recording
-from understudy_recording_server.recorder.source import (
-    LONG_PROBE_BYTES,
-    SHORT_PROBE_BYTES,
+from understudy_recording_server.recorder.source import Source, open_source
+from understudy_recording_server.recorder.source_problems import (
     SOCKET_TIMEOUT_S,
     STALLED,
     ParametersMissing,
-    Source,
     SourceProblem,
-    open_source,
 )
 from understudy_recording_server.recorder.writer import Writer
+from understudy_recording_server.rtsp.access_units import Unsuited
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
@@ -69,11 +69,13 @@ class Camera:
         report: Callable[[Report], None],
         clock: Clock,
         segment_s: float,
+        loop: ReadLoop,
         fan_out: FanOut,
         recent: Recent | None = None,
         after: Future[None] | None = None,
     ) -> None:
-        """`after`: what has to be over first, namely the same camera's run with its previous address.
+        """`loop` reads the connections of all cameras that it can.
+        `after`: what has to be over first, namely the same camera's run with its previous address.
         `fan_out`: further sinks, beside the recording; it may outlive this run, and be given to the next.
         `recent`: one of those, out of which recording by event begins."""
         self.folder = folder
@@ -82,6 +84,7 @@ class Camera:
         self._data = data
         self._report = report
         self._clock = clock
+        self._loop = loop
         self._after = after
         self._lock = Lock()
         self._telling = Lock()  # Never held while the disk is waited for.
@@ -114,6 +117,8 @@ class Camera:
         self._skew_ms: int | None = None
         self._assembly: Assembly | None = None
         self._probe_bytes = SHORT_PROBE_BYTES
+        self._through_ffmpeg = False
+        self._tells_silence = False
         self._turn = 0
         self._threads: list[Thread] = []
         self._quiet_after: float | None = None
@@ -127,8 +132,9 @@ class Camera:
     def check(self) -> None:
         """Give up a connection that is busy but brings no frame, and make another; to be called every second.
 
-        A silent one ends by itself. But a camera may go on with reports and without frames, and a thread that
-        waits in FFmpeg cannot be interrupted cheaply: it is left behind, and ends when its connection does.
+        A silent one ends by itself. But a camera may go on with reports and without frames, and FFmpeg does
+        not tell; nor can a thread that waits in it be interrupted cheaply: it is left behind, and ends when
+        its connection does.
         """
         quiet_after = self._quiet_after
         overdue = quiet_after is not None and self._clock.monotonic() >= quiet_after
@@ -141,7 +147,7 @@ class Camera:
             return
         self._lock.release()
         self._disk_is_silent = False
-        if not self._giving_up:
+        if not self._giving_up and not self._tells_silence:
             self._giving_up = True
             # Beside the caller, who watches all cameras: closing the file may have to wait for the disk.
             Thread(target=self._give_up, args=[quiet_after], name="camera-given-up", daemon=True).start()
@@ -237,6 +243,10 @@ class Camera:
                 self._connect(turn)
             except SourceProblem as problem:
                 self._ended(turn, problem.state, problem.reason)
+            except Unsuited as unsuited:
+                self._through_ffmpeg = True
+                self._ended(turn, CameraState.RECONNECTING, str(unsuited))
+                continue
             except Exception as error:  # noqa: BLE001
                 # One camera's surprise must not end its recording for good. The text of the error stays out:
                 # it may hold the camera's address with the password.
@@ -248,33 +258,40 @@ class Camera:
             self._stopping.wait(next(attempts))
 
     def _connect(self, turn: int) -> None:
+        self._tells_silence = False
         try:
-            source = open_source(self.spec, probe_bytes=self._probe_bytes)
+            source = open_source(
+                self.spec,
+                self._clock,
+                self._loop,
+                through_ffmpeg=self._through_ffmpeg,
+                probe_bytes=self._probe_bytes,
+            )
         except ParametersMissing:
             self._probe_bytes = LONG_PROBE_BYTES
             raise
+        self._tells_silence = source.tells_silence
         try:
-            self._read(source, turn)
+            source.deliver(lambda arrived: self._take(source, turn, arrived))
         finally:
             # Before the streams that the sinks were given are closed.
             with self._lock:
                 if not self._is_over(turn):
-                    self._end_sinks(broken=True)
+                    self._end_sinks(in_pieces=source.may_end_in_pieces)
             source.close()
 
-    def _read(self, source: Source, turn: int) -> None:
-        stopping, monotonic, wall_ms = self._stopping.is_set, self._clock.monotonic, self._clock.wall_ms
-        for packet in source.packets():
-            arrival_s, arrival_ms = monotonic(), wall_ms()
-            with self._lock:
-                if turn != self._turn or stopping():
-                    return
-                if self._assembly is None:
-                    self._assembly = Assembly(source.streams)
-                    self._connected_at = arrival_ms
-                    self._begin_sinks(source.streams)
-                self._bytes_received += packet.size
-                self._hand(self._assembly.take(packet, arrival_s, arrival_ms))
+    def _take(self, source: Source, turn: int, arrived: Arrived) -> bool:
+        """Whether more is wanted."""
+        with self._lock:
+            if turn != self._turn or self._stopping.is_set():
+                return False
+            if self._assembly is None:
+                self._assembly = Assembly(source.streams)
+                self._connected_at = arrived.arrival_ms
+                self._begin_sinks(source.streams)
+            self._bytes_received += arrived.packet.size
+            self._hand(self._assembly.take(arrived))
+        return True
 
     def _hand(self, frames: list[Frame | Streams]) -> None:
         recording = self._recording
@@ -298,16 +315,15 @@ class Camera:
             self._recording.began(streams)
         self._fan_out.begin(streams)
 
-    def _end_sinks(self, *, broken: bool = False) -> None:
-        """`broken`: the connection ended by itself. FFmpeg gives out what it has of the next frame then, and
-        no player could decode that."""
+    def _end_sinks(self, *, in_pieces: bool = False) -> None:
+        """`in_pieces`: the frame that came last may be a part of one, which no player could decode."""
         assembly, self._assembly = self._assembly, None
         dropped = False
         if assembly is not None:
-            dropped = broken and assembly.drop_held()
+            dropped = in_pieces and assembly.drop_held()
             self._hand(assembly.rest())
         if self._recording is not None:
-            self._recording.ended(without_last=broken and not dropped)
+            self._recording.ended(without_last=in_pieces and not dropped)
         self._fan_out.end()
 
     def _watch(self, frame: Frame) -> None:

@@ -24,6 +24,7 @@ from understudy_recording_server.recorder.protocol import (
     Report,
     Trouble,
 )
+from understudy_recording_server.recorder.read_loop import ReadLoop
 from understudy_recording_server.recorder.recent import Recent
 from understudy_recording_server.recorder.sub_streams import SubStreams
 
@@ -42,6 +43,7 @@ class Fleet:
         self._default_segment_s = segment_s
         self._segment_s: dict[str, float] = {}
         self._finisher = Finisher(data, report)
+        self._loop = ReadLoop()
         self._stoppers = ThreadPoolExecutor(8, "stopper")
         self._lock = Lock()
         self._cameras: dict[tuple[str, str], Camera] = {}
@@ -197,6 +199,7 @@ class Fleet:
             report=self._report,
             clock=self._clock,
             segment_s=segment_s,
+            loop=self._loop,
             fan_out=fan_out,
             recent=recent,
             after=after,
@@ -212,6 +215,7 @@ class Fleet:
             report=_unheard,  # The agent counts main streams only.
             clock=self._clock,
             segment_s=0.0,
+            loop=self._loop,
             fan_out=self._fan_out(folder, spec.id, "sub"),
             after=after,
         )

@@ -54,6 +54,20 @@ class Streams:
         return container.add_stream_from_template(self.audio, opaque=True)
 
 
+class Arrived(msgspec.Struct, gc=False, eq=False):
+    """A packet as a source gives it, and what came with it. Times are the camera's, in ticks of its stream;
+    of sound only the first counts."""
+
+    packet: Packet[Stream]
+    is_video: bool
+    is_key: bool
+    dts: int | None
+    pts: int | None
+    arrival_s: float
+    arrival_ms: int
+    captured_ms: int | None = None
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False, eq=False):
     """A frame as it came, with its place on the connection's time line.
 

@@ -73,7 +73,7 @@ class LiveSink:
             options={"movflags": MOVFLAGS, "flush_packets": "1"},
             buffer_size=_BUFFER_BYTES,
         )
-        self._stream = self._container.add_stream_from_template(streams.video, opaque=True)
+        self._stream = streams.add_video(self._container)
         self._container.start_encoding()
         self._time_base = streams.video.time_base or self._time_base
         self._first_dts, self._nominal = None, round(0.04 / streams.video_tick_s)

@@ -6,27 +6,15 @@ sets between them, as many do at key frames.
 
 from __future__ import annotations
 
-import msgspec
 from av.packet import Packet
 from av.stream import Stream
 
 from understudy_recording_server.recorder.bitstream import Syntax, opening
+from understudy_recording_server.recorder.frames import Arrived
 
 WATCHED = 50
 """So many frames of a connection are held back until the next packet shows that they are whole; later only
 key frames are, for which the muxer waits anyway, and all of a camera that has split another frame."""
-
-
-class Arrived(msgspec.Struct, gc=False, eq=False):
-    """A packet and what came with it."""
-
-    packet: Packet[Stream]
-    is_key: bool
-    dts: int | None
-    pts: int | None
-    arrival_s: float
-    arrival_ms: int
-    captured_ms: int | None
 
 
 class Joiner:
