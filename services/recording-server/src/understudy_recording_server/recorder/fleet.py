@@ -150,6 +150,7 @@ class Fleet:
             cameras, self._cameras = [*self._cameras.values(), *self._subs.cameras()], {}
         wait([self._stoppers.submit(camera.stop) for camera in cameras])
         self._stoppers.shutdown(wait=True)
+        self._loop.close()
         self._finisher.close()
 
     def _serve_subs(self, folder: str, wanted: dict[str, CameraSpec], stopped: list[str]) -> None:

@@ -7,10 +7,11 @@ that is in a system call.)
 
 from __future__ import annotations
 
+import contextlib
 import select
 import time
 from concurrent.futures import Future
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Protocol
 
 REST_A_CONNECTION_S = 0.0005
@@ -55,11 +56,14 @@ class ReadLoop:
         self._busy_with: _Reading | None = None
         self._busy_since_s = 0.0
         self._is_running = False
+        self._closing = Event()
 
     def read(self, connection: Connection) -> None:
-        """Read this connection until it ends; raises what ended it."""
+        """Read this connection until it ends; raises what ended it. Returns when the loop is closed."""
         reading = _Reading(connection)
         with self._guard:
+            if self._closing.is_set():
+                return
             self._readings[reading.descriptor] = reading
             self._epoll.register(reading.descriptor, select.EPOLLIN)
             if not self._is_running:
@@ -68,13 +72,21 @@ class ReadLoop:
                 Thread(target=self._watch, name="read-loop-watch", daemon=True).start()
         reading.ended.result()
 
+    def close(self) -> None:
+        """Read no more. Who waits in `read` goes on; a connection that is being read is read once more."""
+        with self._guard:
+            self._closing.set()
+            left, self._readings = list(self._readings.values()), {}
+        for reading in left:
+            reading.ended.set_result(None)
+
     def _start(self) -> None:
         Thread(target=self._run, args=[self._turn], name=f"read-loop-{self._turn}", daemon=True).start()
 
     def _run(self, turn: int) -> None:
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         care_at_s = time.monotonic() + CARE_EVERY_S
-        while True:
+        while not self._closing.is_set():
             for descriptor, _ in self._epoll.poll(CARE_EVERY_S):
                 if not self._step(turn, descriptor, buffer):
                     return
@@ -106,6 +118,8 @@ class ReadLoop:
             goes_on = turn == self._turn
             if goes_on:
                 self._busy_with = None
+            if self._closing.is_set():
+                return False
             if error is not None:
                 self._remove(reading)
             elif not goes_on:
@@ -122,14 +136,14 @@ class ReadLoop:
     def _remove(self, reading: _Reading) -> None:
         del self._readings[reading.descriptor]
         if not reading.is_aside:
-            self._epoll.unregister(reading.descriptor)
+            with contextlib.suppress(OSError):  # It may have been closed, which ends it as well.
+                self._epoll.unregister(reading.descriptor)
 
     def _watch(self) -> None:
-        while True:
-            time.sleep(STUCK_S / 2)
+        while not self._closing.wait(STUCK_S / 2):
             with self._guard:
                 stuck = self._busy_with
-                if stuck is None or time.monotonic() - self._busy_since_s < STUCK_S:
+                if self._closing.is_set() or stuck is None or time.monotonic() - self._busy_since_s < STUCK_S:
                     continue
                 self._busy_with = None
                 stuck.is_aside = True
