@@ -51,6 +51,8 @@ from understudy_recording_server.rtsp.wire import Packet
 
 PARAMETERS_WITHIN_S = 10.0
 """For cameras that send their parameter sets only in the stream: a key frame must come within this."""
+KEY_FRAME_WITHIN_S = 30.0
+"""Longer than between the key frames of nearly all cameras: FFmpeg may know another sign of one."""
 _CODECS = {"H264": "h264", "H265": "hevc"}
 _AAC = "MPEG4-GENERIC"
 _OTHER_AAC = "MP4A-LATM"
@@ -91,8 +93,8 @@ class DirectSource:
         self._first = first
         self._loop = loop
         self._take: Callable[[Arrived], bool] = lambda _: False
-        now_s = time.monotonic()
-        self._last_frame_s = now_s
+        self._has_frame = False
+        self._begun_s = self._last_frame_s = now_s = time.monotonic()
         self._ssrc = secrets.randbits(32)
         self._keep_alive_every_s = max(1.0, min(conversation.session_s / 2, 30.0))
         self._keep_alive_at_s = now_s + self._keep_alive_every_s
@@ -134,8 +136,13 @@ class DirectSource:
 
     def care(self) -> None:
         now_s = time.monotonic()
+        video = self._reader.video
         if now_s - self._last_frame_s >= SOCKET_TIMEOUT_S:
+            if video.damaged and not self._has_frame:
+                raise Unsuited("its packets are not numbered as they should be")
             raise SourceProblem(STALLED)
+        if not video.has_key and now_s - self._begun_s >= KEY_FRAME_WITHIN_S:
+            raise Unsuited(f"no key frame came within {KEY_FRAME_WITHIN_S:.0f} s")
         if now_s >= self._report_at_s:
             self._report_at_s = now_s + _REPORT_EVERY_S
             for channel in self._reader.channels:
@@ -155,6 +162,7 @@ class DirectSource:
                 raise _NoMoreWanted
             has_picture |= frame.is_video
         if has_picture:
+            self._has_frame = True
             # After they were taken: who took them may have waited for a disk.
             self._last_frame_s = time.monotonic()
 
@@ -173,12 +181,9 @@ class _Reader:
         began_s = clock.monotonic()
         # Only together do they tell what belongs together.
         times = [channel.rtp_time for channel in channels]
-        video = wanted.video
-        self._tracks: dict[int, VideoTrack | SoundTrack] = {
-            channels[0].number: VideoTrack(
-                wanted.codec, video.payload_type, video.clock_hz, began_s, times[0]
-            )
-        }
+        media = wanted.video
+        self.video = VideoTrack(wanted.codec, media.payload_type, media.clock_hz, began_s, times[0])
+        self._tracks: dict[int, VideoTrack | SoundTrack] = {channels[0].number: self.video}
         if wanted.sound is not None and wanted.aac is not None:
             self._tracks[channels[1].number] = SoundTrack(
                 wanted.aac, wanted.sound.clock_hz, began_s, times[1]
@@ -227,7 +232,10 @@ def _begun(
     conversation.set_up(wanted.video)
     if wanted.sound is not None:
         conversation.set_up(wanted.sound)
-    reader = _Reader(wanted, conversation.play(), clock, shown)
+    channels = conversation.play()
+    if len({channel.number for channel in channels}) < len(channels):
+        raise Unsuited("it sends several streams on one channel")
+    reader = _Reader(wanted, channels, clock, shown)
     with contextlib.ExitStack() as undo:
         template = undo.enter_context(_template(wanted))
         streams, first = _streams(wanted, template, conversation, reader)

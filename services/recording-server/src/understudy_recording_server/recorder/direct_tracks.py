@@ -47,6 +47,8 @@ class VideoTrack:
         self._clock_hz = clock_hz
         self._zero = _Zero(clock_hz, began_s, rtp_time)
         self._report: SenderReport | None = None
+        self.has_key = False
+        """Whether a key frame has come."""
         self._last = 0
         self._watched = 0
         self._steps_back = 0
@@ -69,11 +71,17 @@ class VideoTrack:
             frame: Packet[Stream] = Packet(unit.data)
             captured_ms = None
             if unit.is_key:
+                self.has_key = True
                 frame.is_keyframe = True
                 if self._report is not None:
                     captured_ms = self._report.captured_ms(timestamp, self._clock_hz)
             found.append(Arrived(frame, True, unit.is_key, ticks, ticks, arrival_s, arrival_ms, captured_ms))
         return found
+
+    @property
+    def damaged(self) -> int:
+        """Frames that had to be left out because packets of them were missing."""
+        return self._units.damaged
 
     def report(self, packet: bytes) -> None:
         """A packet of the stream's RTCP."""

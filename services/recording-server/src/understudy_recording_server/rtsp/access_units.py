@@ -17,6 +17,9 @@ _BEGINS = 0x80
 """A fragmented unit: in the byte that tells its type. The bit for its end is not needed, nor always set."""
 
 
+_RECOVERY_POINT = 6
+
+
 class Unsuited(Exception):
     """A way of sending that is not read here."""
 
@@ -198,6 +201,21 @@ class AccessUnits:
 
 
 def _recovers(unit: bytes) -> bool:
-    """Whether an SEI unit of H.264 begins with a recovery point (payload type 6, clause D.1.7): cameras
-    that refresh their picture without key pictures send one where decoding may begin."""
-    return len(unit) > 2 and unit[1] == 6
+    """Whether an SEI unit of H.264 holds a recovery point (clauses 7.3.2.3.1 and D.1.7): cameras that refresh
+    their picture without key pictures send one where decoding may begin."""
+    at = 1
+    while at + 1 < len(unit) - 1:
+        kind, at = _sei_number(unit, at)
+        size, at = _sei_number(unit, at)
+        if kind == _RECOVERY_POINT:
+            return True
+        at += size
+    return False
+
+
+def _sei_number(unit: bytes, at: int) -> tuple[int, int]:
+    total = 0
+    while at < len(unit) and unit[at] == 0xFF:
+        total += 0xFF
+        at += 1
+    return total + (unit[at] if at < len(unit) else 0), at + 1
