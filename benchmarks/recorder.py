@@ -33,7 +33,6 @@ from understudy_footage.fragments import whole_part
 from understudy_lab.cameras import ClipSettings
 from understudy_lab.frames import read_frames
 from understudy_lab.gstreamer import PACKAGES, GStreamerCameras, missing, served, write_clip
-from understudy_recording_server.recorder.ffmpeg_source import SHORT_PROBE_BYTES
 from understudy_recording_server.recorder.protocol import (
     Apply,
     CameraSpec,
@@ -43,7 +42,8 @@ from understudy_recording_server.recorder.protocol import (
     encode,
 )
 from understudy_recording_server.recorder.segments import MUXER
-from understudy_recording_server.recorder.source_problems import SOCKET_TIMEOUT_S
+from understudy_recording_server.recorder.sources.ffmpeg import SHORT_PROBE_BYTES
+from understudy_recording_server.recorder.sources.problems import SOCKET_TIMEOUT_S
 
 PATIENCE_S = 120.0
 POLL_S = 0.02

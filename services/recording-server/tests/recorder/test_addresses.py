@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from understudy_recording_server.recorder.addresses import AddressRefused, allowed, camera_address
+from understudy_recording_server.recorder.sources.addresses import AddressRefused, allowed, camera_address
 
 
 def test_an_address_is_taken_apart_and_put_together_with_its_login() -> None:

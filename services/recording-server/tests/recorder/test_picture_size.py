@@ -13,10 +13,10 @@ from av.packet import Packet
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy_recording_server.recorder.assembly import Assembly
-from understudy_recording_server.recorder.bits import Bits, Malformed
-from understudy_recording_server.recorder.bitstream import SYNTAXES, annex_b, opening
+from understudy_recording_server.recorder.codecs.bits import Bits, Malformed
+from understudy_recording_server.recorder.codecs.bitstream import SYNTAXES, annex_b, opening
+from understudy_recording_server.recorder.codecs.picture_size import LARGEST, picture_size, reorders
 from understudy_recording_server.recorder.frames import Arrived, Streams
-from understudy_recording_server.recorder.picture_size import LARGEST, picture_size, reorders
 
 X264, X265 = "libx264", "libx265"
 CODECS = {X264: "h264", X265: "hevc"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from understudy_recording_server.recorder.read_loop import ReadLoop
+from understudy_recording_server.recorder.sources.read_loop import ReadLoop
 
 PATIENCE_S = 10.0
 

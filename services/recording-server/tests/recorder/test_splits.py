@@ -4,7 +4,7 @@ import pytest
 from av.packet import Packet
 from hypothesis import given
 from hypothesis import strategies as st
-from understudy_recording_server.recorder.bitstream import SYNTAXES, annex_b, opening
+from understudy_recording_server.recorder.codecs.bitstream import SYNTAXES, annex_b, opening
 from understudy_recording_server.recorder.splits import WATCHED, Arrived, Joiner
 
 H264, H265 = SYNTAXES["h264"], SYNTAXES["hevc"]

@@ -9,8 +9,8 @@ from dataclasses import replace
 from av.packet import Packet
 from av.stream import Stream
 
-from understudy_recording_server.recorder.bitstream import SYNTAXES, annex_b, opening
-from understudy_recording_server.recorder.frame_size import decoded_size, told_size
+from understudy_recording_server.recorder.codecs.bitstream import SYNTAXES, annex_b, opening
+from understudy_recording_server.recorder.codecs.frame_size import decoded_size, told_size
 from understudy_recording_server.recorder.frames import Arrived, Frame, Parameters, Streams
 from understudy_recording_server.recorder.splits import Joiner
 from understudy_recording_server.recorder.timestamps import AudioTimeline, Timeline

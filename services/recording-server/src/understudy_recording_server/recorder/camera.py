@@ -15,7 +15,6 @@ from understudy_runtime.retry import pauses
 from understudy_recording_server.recorder.assembly import Assembly
 from understudy_recording_server.recorder.by_event import ByEvent
 from understudy_recording_server.recorder.fan_out import FanOut
-from understudy_recording_server.recorder.ffmpeg_source import LONG_PROBE_BYTES, SHORT_PROBE_BYTES
 from understudy_recording_server.recorder.finishing import Finisher
 from understudy_recording_server.recorder.frames import Arrived, Frame, Streams
 from understudy_recording_server.recorder.protocol import (
@@ -27,16 +26,17 @@ from understudy_recording_server.recorder.protocol import (
     Report,
     Trouble,
 )
-from understudy_recording_server.recorder.read_loop import ReadLoop
 from understudy_recording_server.recorder.recent import Recent
 from understudy_recording_server.recorder.recording import CANNOT_WRITE, Recording
-from understudy_recording_server.recorder.source import Source, open_source
-from understudy_recording_server.recorder.source_problems import (
+from understudy_recording_server.recorder.sources.ffmpeg import LONG_PROBE_BYTES, SHORT_PROBE_BYTES
+from understudy_recording_server.recorder.sources.problems import (
     SOCKET_TIMEOUT_S,
     STALLED,
     ParametersMissing,
     SourceProblem,
 )
+from understudy_recording_server.recorder.sources.read_loop import ReadLoop
+from understudy_recording_server.recorder.sources.source import Source, open_source
 from understudy_recording_server.recorder.writer import Writer
 from understudy_recording_server.rtsp.access_units import Unsuited
 

@@ -24,8 +24,8 @@ from understudy_recording_server.recorder.protocol import (
     Report,
     Trouble,
 )
-from understudy_recording_server.recorder.read_loop import ReadLoop
 from understudy_recording_server.recorder.recent import Recent
+from understudy_recording_server.recorder.sources.read_loop import ReadLoop
 from understudy_recording_server.recorder.sub_streams import SubStreams
 
 StreamName = Literal["main", "sub"]

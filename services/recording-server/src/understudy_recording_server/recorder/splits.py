@@ -9,7 +9,7 @@ from __future__ import annotations
 from av.packet import Packet
 from av.stream import Stream
 
-from understudy_recording_server.recorder.bitstream import Syntax, opening
+from understudy_recording_server.recorder.codecs.bitstream import Syntax, opening
 from understudy_recording_server.recorder.frames import Arrived
 
 WATCHED = 50

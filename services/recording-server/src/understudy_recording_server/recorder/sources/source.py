@@ -9,13 +9,13 @@ from typing import Protocol
 from understudy_contracts.model import CameraState
 from understudy_runtime.clock import Clock
 
-from understudy_recording_server.recorder.addresses import AddressRefused, allowed, camera_address
-from understudy_recording_server.recorder.direct_source import open_directly
-from understudy_recording_server.recorder.ffmpeg_source import SHORT_PROBE_BYTES, open_with_ffmpeg
 from understudy_recording_server.recorder.frames import Arrived, Streams
 from understudy_recording_server.recorder.protocol import CameraSpec
-from understudy_recording_server.recorder.read_loop import ReadLoop
-from understudy_recording_server.recorder.source_problems import SourceProblem
+from understudy_recording_server.recorder.sources.addresses import AddressRefused, allowed, camera_address
+from understudy_recording_server.recorder.sources.direct_opening import open_directly
+from understudy_recording_server.recorder.sources.ffmpeg import SHORT_PROBE_BYTES, open_with_ffmpeg
+from understudy_recording_server.recorder.sources.problems import SourceProblem
+from understudy_recording_server.recorder.sources.read_loop import ReadLoop
 from understudy_recording_server.rtsp.access_units import Unsuited
 
 

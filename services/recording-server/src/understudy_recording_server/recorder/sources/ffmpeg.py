@@ -1,4 +1,4 @@
-"""One connection to one camera, read by FFmpeg: for all that `direct_source` does not read, as UDP, TLS and
+"""One connection to one camera, read by FFmpeg: for all that `direct` does not read, as UDP, TLS and
 streams with reordered pictures. It costs several times as much: FFmpeg asks the kernel for each packet three
 times."""
 
@@ -18,10 +18,10 @@ from av.video.stream import VideoStream
 from understudy_contracts.model import CameraState
 from understudy_runtime.clock import Clock
 
-from understudy_recording_server.recorder.addresses import CameraAddress
 from understudy_recording_server.recorder.frames import Arrived, Streams
 from understudy_recording_server.recorder.protocol import CameraSpec
-from understudy_recording_server.recorder.source_problems import (
+from understudy_recording_server.recorder.sources.addresses import CameraAddress
+from understudy_recording_server.recorder.sources.problems import (
     ENDED,
     NO_PARAMETERS,
     NO_VIDEO,

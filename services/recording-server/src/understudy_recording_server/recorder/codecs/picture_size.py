@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from understudy_recording_server.recorder.bits import Bits, Malformed
+from understudy_recording_server.recorder.codecs.bits import Bits, Malformed
 
 LARGEST = 16384
 """Pixels a side, which no camera comes near."""

@@ -1,4 +1,4 @@
-"""A camera's streams, as they come within an RTSP connection: from RTP packets to what the assembly takes."""
+"""A camera's streams within an RTSP connection: from RTP packets to what the assembly takes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from fractions import Fraction
 
 from av.packet import Packet
 from av.stream import Stream
+from understudy_runtime.clock import Clock
 
 from understudy_recording_server.recorder.frames import Arrived
+from understudy_recording_server.recorder.sources.choice import Chosen
 from understudy_recording_server.rtsp.aac import AacFrames
 from understudy_recording_server.rtsp.access_units import AccessUnits, Unsuited
+from understudy_recording_server.rtsp.conversation import Channel
 from understudy_recording_server.rtsp.rtp import SenderReport, sender_report, signed_step
+from understudy_recording_server.rtsp.wire import Packet as Received
 
 _WATCHED_FRAMES = 50
 _FEWEST_STEPS_BACK = 3
@@ -120,3 +124,35 @@ class SoundTrack:
 
     def report(self, packet: bytes) -> None:
         """A packet of the stream's RTCP: only the picture's clock counts."""
+
+
+class Tracks:
+    """Packets into frames, by channel."""
+
+    def __init__(self, chosen: Chosen, channels: list[Channel], clock: Clock) -> None:
+        self.channels = [channel.number for channel in channels]
+        self._clock = clock
+        began_s = clock.monotonic()
+        # Only together do they tell what belongs together.
+        times = [channel.rtp_time for channel in channels]
+        media = chosen.video
+        self.video = VideoTrack(chosen.codec, media.payload_type, media.clock_hz, began_s, times[0])
+        self._tracks: dict[int, VideoTrack | SoundTrack] = {channels[0].number: self.video}
+        if chosen.sound is not None and chosen.aac is not None:
+            self._tracks[channels[1].number] = SoundTrack(
+                chosen.aac, chosen.sound.clock_hz, began_s, times[1]
+            )
+
+    def take(self, packets: list[Received]) -> list[Arrived]:
+        found: list[Arrived] = []
+        arrival_s, arrival_ms = self._clock.monotonic(), self._clock.wall_ms()
+        tracks = self._tracks
+        for channel, packet in packets:
+            track = tracks.get(channel)
+            if track is not None:
+                found += track.take(packet, arrival_s, arrival_ms)
+            else:
+                of = tracks.get(channel - 1)
+                if of is not None:
+                    of.report(packet)
+        return found

@@ -7,8 +7,8 @@ import io
 import av
 import av.error
 
-from understudy_recording_server.recorder.bitstream import SYNTAXES
-from understudy_recording_server.recorder.picture_size import Size, picture_size
+from understudy_recording_server.recorder.codecs.bitstream import SYNTAXES
+from understudy_recording_server.recorder.codecs.picture_size import Size, picture_size
 
 
 def told_size(sets: tuple[bytes, ...], codec: str) -> Size | None:

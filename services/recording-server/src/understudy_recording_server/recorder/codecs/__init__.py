@@ -1,0 +1,1 @@
+"""The little that must be read out of H.264 and H.265 themselves."""

@@ -1,0 +1,1 @@
+"""Where frames come from: a camera's address, the connection to it, and what it sends."""
