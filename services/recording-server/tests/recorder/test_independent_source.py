@@ -152,7 +152,7 @@ async def test_another_resolution_midway_begins_another_file(
         await recorder.shut_down()
     files = await _files(tmp_path / "data", "one")
     sizes = [(streams[0]["width"], streams[0]["height"]) for streams in files]
-    assert sizes == [(320, 240), (640, 360)]
+    assert sizes == [(320, 240), (640, 360)], recorder.told("camera")
     for [video] in files:
         assert video["nb_read_frames"] == video["nb_read_packets"]
 

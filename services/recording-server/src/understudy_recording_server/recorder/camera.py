@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from threading import Event, Lock, Thread
 
-import msgspec
 from understudy_contracts.model import CameraState
 from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
@@ -17,17 +16,10 @@ from understudy_recording_server.recorder.by_event import ByEvent
 from understudy_recording_server.recorder.fan_out import FanOut
 from understudy_recording_server.recorder.finishing import Finisher
 from understudy_recording_server.recorder.frames import Arrived, Frame, Streams
-from understudy_recording_server.recorder.protocol import (
-    CameraChanged,
-    CameraSpec,
-    CameraStatus,
-    CameraStopped,
-    FirstKeyFrame,
-    Report,
-    Trouble,
-)
+from understudy_recording_server.recorder.protocol import CameraSpec, CameraStatus, Report
 from understudy_recording_server.recorder.recent import Recent
 from understudy_recording_server.recorder.recording import CANNOT_WRITE, Recording
+from understudy_recording_server.recorder.run_record import RunRecord
 from understudy_recording_server.recorder.sources.ffmpeg import LONG_PROBE_BYTES, SHORT_PROBE_BYTES
 from understudy_recording_server.recorder.sources.problems import (
     SOCKET_TIMEOUT_S,
@@ -80,14 +72,12 @@ class Camera:
         `recent`: one of those, out of which recording by event begins."""
         self.folder = folder
         self.spec = spec
-        self._generation = generation
         self._data = data
-        self._report = report
         self._clock = clock
+        self._record = RunRecord(folder, spec.id, generation, report, clock)
         self._loop = loop
         self._after = after
         self._lock = Lock()
-        self._telling = Lock()  # Never held while the disk is waited for.
         self._stopping = Event()
         self._fan_out = fan_out
         self._writer: Writer | None = None
@@ -104,17 +94,6 @@ class Camera:
             if spec.by_event and recent is not None:
                 self._by_event = ByEvent(recording, recent, self._watch)
             self._recording = self._by_event or recording
-        self._state = CameraState.CONNECTING
-        self._reason = ""
-        self._last_error = ""
-        self._connected_at: int | None = None
-        self._first_key_frame: FirstKeyFrame | None = None
-        self._last_frame_at: int | None = None
-        self._bytes_received = 0
-        self._frames = 0
-        self._frames_received = 0
-        self._reconnects = 0
-        self._skew_ms: int | None = None
         self._assembly: Assembly | None = None
         self._probe_bytes = SHORT_PROBE_BYTES
         self._through_ffmpeg = False
@@ -126,7 +105,7 @@ class Camera:
         self._giving_up = False
 
     def start(self) -> None:
-        self._announce()
+        self._record.announce()
         self._start_thread()
 
     def check(self) -> None:
@@ -181,11 +160,7 @@ class Camera:
         """Go on untouched as part of a new set."""
         if self._writer is not None:
             self._writer.segment_s = segment_s
-        with self._telling:
-            self._generation = generation
-            if self._first_key_frame is not None:
-                self._first_key_frame = msgspec.structs.replace(self._first_key_frame, generation=generation)
-                self._report(self._first_key_frame)
+        self._record.keep(generation)
 
     def stop(self) -> None:
         """Close the file after the frame being written, wait until it has its final name, and say so."""
@@ -197,37 +172,20 @@ class Camera:
                 pending = self._writer.pending
         wait(pending)
         with self._lock:
-            self._change(CameraState.STOPPED, "")
-        self._report(CameraStopped(self.folder, self.spec.id, self._generation, self._clock.wall_ms()))
+            self._record.change(CameraState.STOPPED, "")
+        self._record.stopped()
 
     def status(self) -> CameraStatus:
         """The present state; rates are for the caller. Takes no lock, for it must not wait for a disk."""
-        first = self._first_key_frame
-        state, reason = self._state, self._reason
-        if self._disk_is_silent:
-            # Its own thread cannot say so: it is the one that waits.
-            state, reason = CameraState.FAILED, DISK_SILENT
-        return CameraStatus(
-            self.folder,
-            self.spec.id,
-            self._generation,
-            state,
-            reason,
-            connected_at_ms=self._connected_at,
-            first_key_frame_at_ms=first.at_ms if first else None,
-            last_frame_at_ms=self._last_frame_at,
-            bytes_written=self._writer.bytes_written if self._writer else 0,
-            frames_written=self._frames,
-            frames_received=self._frames_received,
-            reconnects=self._reconnects,
-            last_error=self._last_error,
-            clock_skew_ms=self._skew_ms,
+        # Its own thread cannot tell of a disk that does not answer: it is the one that waits.
+        return self._record.status(
+            self._writer.bytes_written if self._writer else 0, DISK_SILENT if self._disk_is_silent else ""
         )
 
     @property
     def bytes_received(self) -> int:
         """Bytes of video that came from the camera, written or not."""
-        return self._bytes_received
+        return self._record.bytes_received
 
     def _is_over(self, turn: int) -> bool:
         return turn != self._turn or self._stopping.is_set()
@@ -251,7 +209,7 @@ class Camera:
                 # One camera's surprise must not end its recording for good. The text of the error stays out:
                 # it may hold the camera's address with the password.
                 reason = f"unexpected {type(error).__name__} in the recorder"
-                self._report(Trouble(reason, self.folder, self.spec.id))
+                self._record.trouble(reason)
                 self._ended(turn, CameraState.RECONNECTING, reason)
             if self._clock.monotonic() - began > STEADY_S:
                 attempts = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
@@ -287,9 +245,9 @@ class Camera:
                 return False
             if self._assembly is None:
                 self._assembly = Assembly(source.streams)
-                self._connected_at = arrived.arrival_ms
+                self._record.connected(arrived)
                 self._begin_sinks(source.streams)
-            self._bytes_received += arrived.packet.size
+            self._record.bytes_received += arrived.packet.size
             self._hand(self._assembly.take(arrived))
         return True
 
@@ -300,10 +258,8 @@ class Camera:
                 self._begin_sinks(frame)
                 continue
             if frame.is_video:
-                self._frames_received += 1
+                self._record.received(frame)
                 self._quiet_after = frame.arrival_s + SOCKET_TIMEOUT_S
-                if frame.captured_ms is not None:
-                    self._skew_ms = frame.captured_ms - frame.arrival_ms
             if recording is not None:
                 recording.take(frame)
             elif frame.is_video:
@@ -327,29 +283,27 @@ class Camera:
         self._fan_out.end()
 
     def _watch(self, frame: Frame) -> None:
-        if self._state is not CameraState.LIVE:
+        state = self._record.state
+        if state is not CameraState.LIVE:
             # After an event it is live at once, else only from a key frame on.
-            if not frame.is_key and self._state is not CameraState.RECORDING:
+            if not frame.is_key and state is not CameraState.RECORDING:
                 return
-            self._change(CameraState.LIVE, "")
-            if self._first_key_frame is None:
-                self._say_first_key_frame(frame.arrival_ms, self._connected_at or frame.arrival_ms, None)
-        self._last_frame_at = frame.arrival_ms
+            self._record.change(CameraState.LIVE, "")
+            self._record.first_key_frame(frame, frame.arrival_ms, None)
+        self._record.watched(frame)
 
     def _disk_refused(self, reason: str) -> None:
-        self._change(CameraState.FAILED, reason)
+        self._record.change(CameraState.FAILED, reason)
 
     def _written(self, frame: Frame, writer: Writer) -> None:
-        self._frames += 1
-        self._last_frame_at = frame.arrival_ms
-        if self._state is CameraState.RECORDING:
+        self._record.written(frame)
+        if self._record.state is CameraState.RECORDING:
             return
         segment = writer.segment
         if segment is not None and segment.has_first_frame:
-            self._change(CameraState.RECORDING, "")
-            if self._first_key_frame is None:
-                file = segment.path.relative_to(self._data.path).as_posix()
-                self._say_first_key_frame(self._clock.wall_ms(), self._connected_at or frame.arrival_ms, file)
+            self._record.change(CameraState.RECORDING, "")
+            file = segment.path.relative_to(self._data.path).as_posix()
+            self._record.first_key_frame(frame, self._clock.wall_ms(), file)
 
     def _ended(self, turn: int, state: CameraState, reason: str) -> None:
         with self._lock:
@@ -359,32 +313,4 @@ class Camera:
 
     def _lost(self, state: CameraState, reason: str) -> None:
         self._end_sinks()
-        if self._state in {CameraState.RECORDING, CameraState.LIVE, CameraState.FAILED}:
-            self._reconnects += 1
-        self._change(state, reason)
-
-    def _change(self, state: CameraState, reason: str) -> None:
-        if (state, reason) != (self._state, self._reason):
-            self._state, self._reason = state, reason
-            if reason:
-                self._last_error = reason
-            self._announce()
-
-    def _announce(self) -> None:
-        self._report(
-            CameraChanged(
-                self.folder,
-                self.spec.id,
-                self._generation,
-                self._state,
-                self._reason,
-                self._clock.wall_ms(),
-            )
-        )
-
-    def _say_first_key_frame(self, at_ms: int, connected_at_ms: int, file: str | None) -> None:
-        with self._telling:
-            self._first_key_frame = FirstKeyFrame(
-                self.folder, self.spec.id, self._generation, at_ms, connected_at_ms, file
-            )
-            self._report(self._first_key_frame)
+        self._record.lost(state, reason)
