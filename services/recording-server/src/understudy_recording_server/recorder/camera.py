@@ -1,4 +1,4 @@
-"""One camera: a thread that connects, reads, writes, and connects again."""
+"""One camera: connects, writes what comes, and connects again."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ DISK_SILENT = f"{CANNOT_WRITE}the disk does not answer"
 class Camera:
     """Runs one camera of one folder from `start` to `stop`.
 
-    Its thread and the caller of `stop` share the open file under a lock that is held for one frame at a time,
-    so that stopping never waits for a camera that has fallen silent.
+    Its own thread opens connections and waits for their end; who reads them (the loop of all cameras, or with
+    FFmpeg the same thread) and the caller of `stop` share the open file under a lock that is held for one
+    frame at a time, so that stopping never waits for a camera that has fallen silent.
     """
 
     def __init__(
