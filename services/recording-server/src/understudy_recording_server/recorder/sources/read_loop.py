@@ -1,8 +1,9 @@
 """Many connections read by one thread, so that a frame costs no switch between threads.
 
-Beside it a watcher: when the thread waits for a disk, or for anything else, with one camera's frame, another
-thread goes on with all the others. (The idea is that of Go's scheduler, which takes a processor from a thread
-that is in a system call.)
+A connection on which that thread would wait gets a thread of its own for some time, as a slow or hanging disk
+makes of a camera that is recorded on it: one that holds the thread up at once, and those that took the most
+time when the thread waits more than it works. (Go's scheduler takes a processor from a thread that is in a
+system call in the same way.)
 """
 
 from __future__ import annotations
@@ -20,12 +21,21 @@ LONGEST_REST_S = 0.04
 for each would cost more than all else together; few cameras need not wait as long as many."""
 CARE_EVERY_S = 0.25
 STUCK_S = 0.25
-"""After this long with one connection another thread takes over the others."""
+"""After this long with one connection the others get another thread."""
+STUCK_AGAIN_S = 0.02
+"""The same while one is stuck: a disk hangs for all who write to it."""
+MOST_BUSY = 0.7
+"""Of the time: a thread that is busier, and works less than half of it, waits for something."""
+CALM_S = 10.0
+"""A connection with a thread of its own goes back to the others after so long without waiting."""
+LONGEST_CALM_S = 300.0
+CALM_SHARE = 0.02
+"""Of the time: what a connection needs that does not wait."""
 _BUFFER_BYTES = 1 << 18
 
 
 class Connection(Protocol):
-    """What is read. All calls come one at a time."""
+    """What is read. All calls come one at a time, but from different threads."""
 
     def fileno(self) -> int: ...
 
@@ -34,7 +44,7 @@ class Connection(Protocol):
         ends the reading."""
 
     def care(self) -> None:
-        """A few times a second, when nothing is left to read. What it raises ends the reading."""
+        """A few times a second. What it raises ends the reading."""
 
 
 class _Reading:
@@ -43,6 +53,21 @@ class _Reading:
         self.descriptor = connection.fileno()
         self.ended: Future[None] = Future()
         self.is_aside = False
+        """Whether it has a thread of its own."""
+        self.calm_s = CALM_S
+        self.took_s = 0.0
+        """Of the shared thread's time, since it last looked."""
+
+    def step(self, buffer: memoryview | None) -> BaseException | None:
+        """Read, or without a buffer care; what ended it, if something did."""
+        try:
+            if buffer is not None:
+                self.connection.receive(buffer)
+            else:
+                self.connection.care()
+        except BaseException as raised:  # noqa: BLE001 - it is raised in the thread that waits for it
+            return raised
+        return None
 
 
 class ReadLoop:
@@ -55,6 +80,7 @@ class ReadLoop:
         self._turn = 0
         self._busy_with: _Reading | None = None
         self._busy_since_s = 0.0
+        self._stuck: set[_Reading] = set()
         self._is_running = False
         self._closing = Event()
 
@@ -64,12 +90,12 @@ class ReadLoop:
         with self._guard:
             if self._closing.is_set():
                 return
-            self._readings[reading.descriptor] = reading
-            self._epoll.register(reading.descriptor, select.EPOLLIN)
             if not self._is_running:
                 self._is_running = True
                 self._start()
                 Thread(target=self._watch, name="read-loop-watch", daemon=True).start()
+            self._epoll.register(reading.descriptor, select.EPOLLIN)
+            self._readings[reading.descriptor] = reading
         reading.ended.result()
 
     def close(self) -> None:
@@ -84,69 +110,122 @@ class ReadLoop:
         Thread(target=self._run, args=[self._turn], name=f"read-loop-{self._turn}", daemon=True).start()
 
     def _run(self, turn: int) -> None:
+        """The shared thread, until it is stuck and another has taken its place."""
         buffer = memoryview(bytearray(_BUFFER_BYTES))
-        care_at_s = time.monotonic() + CARE_EVERY_S
+        looked_at_s, worked_s = time.monotonic(), time.thread_time()
         while not self._closing.is_set():
             for descriptor, _ in self._epoll.poll(CARE_EVERY_S):
                 if not self._step(turn, descriptor, buffer):
                     return
-            if time.monotonic() >= care_at_s:
+            passed_s = time.monotonic() - looked_at_s
+            if passed_s >= CARE_EVERY_S:
                 for descriptor in list(self._readings):
                     if not self._step(turn, descriptor, None):
                         return
-                care_at_s = time.monotonic() + CARE_EVERY_S
+                self._spread(turn, passed_s, time.thread_time() - worked_s)
+                looked_at_s, worked_s = time.monotonic(), time.thread_time()
             time.sleep(min(LONGEST_REST_S, REST_A_CONNECTION_S * len(self._readings)))
 
     def _step(self, turn: int, descriptor: int, buffer: memoryview | None) -> bool:
-        """Read, or without a buffer care; whether this thread is to go on."""
+        """Whether this thread is to go on."""
         with self._guard:
             if turn != self._turn:
                 return False
             reading = self._readings.get(descriptor)
             if reading is None or reading.is_aside:
                 return True
-            self._busy_with, self._busy_since_s = reading, time.monotonic()
-        error: BaseException | None = None
-        try:
-            if buffer is not None:
-                reading.connection.receive(buffer)
-            else:
-                reading.connection.care()
-        except BaseException as raised:  # noqa: BLE001 - it is raised in the thread that waits for it
-            error = raised
+            began_s = time.monotonic()
+            self._busy_with, self._busy_since_s = reading, began_s
+        error = reading.step(buffer)
         with self._guard:
             goes_on = turn == self._turn
             if goes_on:
                 self._busy_with = None
-            if self._closing.is_set():
-                return False
-            if error is not None:
-                self._remove(reading)
-            elif not goes_on:
-                self._take_back(reading)
+                reading.took_s += time.monotonic() - began_s
         if error is not None:
-            reading.ended.set_exception(error)
+            self._end(reading, error)
+        elif not goes_on:
+            self._run_alone(reading)
         return goes_on
 
+    def _spread(self, turn: int, passed_s: float, worked_s: float) -> None:
+        """Give threads of their own to those that the shared one waits for the most, if it waits too much."""
+        readings = list(self._readings.values())
+        busy_s = sum(reading.took_s for reading in readings)
+        if busy_s > MOST_BUSY * passed_s and worked_s < busy_s / 2:
+            slowest = sorted(readings, key=lambda reading: reading.took_s, reverse=True)
+            for reading in slowest[: 1 + len(slowest) // 4]:
+                with self._guard:
+                    if turn != self._turn or self._readings.get(reading.descriptor) is not reading:
+                        continue
+                    self._put_aside(reading)
+                Thread(
+                    target=self._run_alone, args=[reading], name=f"read-{reading.descriptor}", daemon=True
+                ).start()
+        for reading in readings:
+            reading.took_s = 0.0
+
+    def _run_alone(self, reading: _Reading) -> None:
+        """A connection's own thread, until it has not waited for a while."""
+        with self._guard:
+            self._stuck.discard(reading)
+        buffer = memoryview(bytearray(_BUFFER_BYTES))
+        poll = select.poll()
+        poll.register(reading.descriptor, select.POLLIN)
+        looked_at_s = calm_since_s = time.monotonic()
+        took_s = 0.0
+        while not self._closing.is_set():
+            ready = poll.poll(CARE_EVERY_S * 1000)
+            began_s = time.monotonic()
+            error = reading.step(buffer) if ready else None
+            now_s = time.monotonic()
+            took_s += now_s - began_s
+            if error is None and now_s - looked_at_s >= CARE_EVERY_S:
+                error = reading.step(None)
+                if took_s > CALM_SHARE * (now_s - looked_at_s):
+                    calm_since_s = now_s
+                looked_at_s, took_s = now_s, 0.0
+            if error is not None:
+                self._end(reading, error)
+                return
+            if now_s - calm_since_s >= reading.calm_s:
+                self._take_back(reading)
+                return
+            time.sleep(LONGEST_REST_S / 2)
+
+    def _put_aside(self, reading: _Reading) -> None:
+        reading.is_aside = True
+        with contextlib.suppress(OSError):  # It may have been closed, which does the same.
+            self._epoll.unregister(reading.descriptor)
+
     def _take_back(self, reading: _Reading) -> None:
-        if reading.is_aside:
+        with self._guard:
+            if self._closing.is_set():
+                return
+            # Slower each time: it may do well alone and not among others.
+            reading.calm_s = min(2 * reading.calm_s, LONGEST_CALM_S)
             reading.is_aside = False
             self._epoll.register(reading.descriptor, select.EPOLLIN)
 
-    def _remove(self, reading: _Reading) -> None:
-        del self._readings[reading.descriptor]
-        if not reading.is_aside:
-            with contextlib.suppress(OSError):  # It may have been closed, which ends it as well.
-                self._epoll.unregister(reading.descriptor)
+    def _end(self, reading: _Reading, error: BaseException) -> None:
+        with self._guard:
+            if self._closing.is_set():
+                return
+            del self._readings[reading.descriptor]
+            self._stuck.discard(reading)
+            if not reading.is_aside:
+                self._put_aside(reading)
+        reading.ended.set_exception(error)
 
     def _watch(self) -> None:
-        while not self._closing.wait(STUCK_S / 2):
+        while not self._closing.wait(STUCK_AGAIN_S / 2 if self._stuck else STUCK_S / 2):
             with self._guard:
-                stuck = self._busy_with
-                if self._closing.is_set() or stuck is None or time.monotonic() - self._busy_since_s < STUCK_S:
+                reading = self._busy_with
+                limit_s = STUCK_AGAIN_S if self._stuck else STUCK_S
+                if reading is None or time.monotonic() - self._busy_since_s < limit_s:
                     continue
                 self._busy_with = None
-                stuck.is_aside = True
-                self._epoll.unregister(stuck.descriptor)
+                self._stuck.add(reading)
+                self._put_aside(reading)
                 self._turn += 1
                 self._start()
