@@ -21,6 +21,7 @@ first_lines = st.sampled_from(
     [
         ("RTSP/1.0 200 OK", 200, ""),
         ("RTSP/1.0 401", 401, ""),
+        ("RTSP/1.0 404 N\u00e3o encontrado", 404, ""),
         ("OPTIONS rtsp://host/a RTSP/1.0", 0, "OPTIONS"),
     ]
 )
@@ -128,7 +129,7 @@ def _kept_until_refused(first: bytes, piece: bytes, most_pieces: int) -> tuple[b
         (b"RTSP/1.0 200 ", b"O" * 100),
         (b"RTSP/1.0 200 OK\r\n", b"\r" * 100),
         (b"OPTIONS ", b"/" * 100),
-        (b"A", b"A" * 100),
+        (b"A ", b"A" * 100),
     ],
 )
 def test_a_head_without_an_end_is_refused_at_its_limit(first: bytes, piece: bytes) -> None:
@@ -137,7 +138,7 @@ def test_a_head_without_an_end_is_refused_at_its_limit(first: bytes, piece: byte
     assert kept < LONGEST_HEAD_BYTES
 
 
-@pytest.mark.parametrize("first", [b"\x00", b"\xff\xd8\xff\xe0", b"\x16\x03\x01\x02\x00", b"HTTP\x00"])
+@pytest.mark.parametrize("first", [b"\x00", b"\xff\xd8\xff\xe0", b"\x16\x03\x01\x02\x00", b"HTTP\x00", b"<html>", b"R" * 33])
 def test_what_cannot_become_a_message_is_refused_at_once(first: bytes) -> None:
     with pytest.raises(NotRtsp):
         Wire().feed(first)

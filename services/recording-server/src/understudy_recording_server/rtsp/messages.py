@@ -12,6 +12,8 @@ HEAD_END = b"\r\n\r\n"
 
 _STATUS_LINE = re.compile(r"RTSP/[12]\.[0-9] ([1-5][0-9]{2})(?: .*)?\Z")
 _REQUEST_LINE = re.compile(r"([A-Z_]{1,32}) \S{1,2048} RTSP/[12]\.[0-9]\Z")
+_BEGINNING = re.compile(rb"[A-Z_]{1,32}(?:[ /]|\Z)")
+"""Of either, as much as is there."""
 _LENGTH = re.compile(r"[0-9]{1,6}\Z")
 
 
@@ -59,7 +61,7 @@ def take_message(data: bytes, at: int) -> tuple[Message, int] | None:
     if head_end < 0:
         if len(data) - at >= LONGEST_HEAD_BYTES:
             raise NotRtsp(f"the head of an answer is longer than {LONGEST_HEAD_BYTES} bytes")
-        if not _may_begin(data[at : at + 32]):
+        if not _BEGINNING.match(data, at):
             raise NotRtsp("what came is neither a packet nor an answer")
         return None
     first, *lines = data[at:head_end].decode("utf-8", "replace").split("\r\n")
@@ -79,8 +81,3 @@ def take_message(data: bytes, at: int) -> tuple[Message, int] | None:
         return None
     found = Message(int(status[1]) if status else 0, method[1] if method else "", headers, data[body_at:end])
     return found, end
-
-
-def _may_begin(data: bytes) -> bool:
-    """Whether this looks like the beginning of a line of RTSP: printable, up to its end."""
-    return all(0x20 <= byte < 0x7F for byte in data.partition(b"\r\n")[0].rstrip(b"\r"))
