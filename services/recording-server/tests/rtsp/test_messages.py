@@ -131,10 +131,13 @@ def test_our_requests_are_numbered_and_whole() -> None:
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "GET_PARAMETER", "SET_PARAMETER", "ANNOUNCE"])
-def test_a_camera_that_asks_whether_we_are_alive_is_answered_with_its_number(method: str) -> None:
-    asked = _taken(f"{method} * RTSP/1.0\r\nCSeq: 42\r\n\r\n".encode())
+@pytest.mark.parametrize("number", ["0", "42", "4294967295"])
+def test_a_camera_that_asks_whether_we_are_alive_is_answered_with_its_number(
+    method: str, number: str
+) -> None:
+    asked = _taken(f"{method} * RTSP/1.0\r\nCSeq: {number}\r\n\r\n".encode())
     answered = _taken(answer(asked))
-    assert (answered.status, answered.header("cseq")) == (200, "42")
+    assert (answered.status, answered.header("cseq")) == (200, number)
 
 
 @pytest.mark.parametrize("method", ["REDIRECT", "PLAY", "TEARDOWN", "X"])

@@ -138,7 +138,9 @@ def test_a_head_without_an_end_is_refused_at_its_limit(first: bytes, piece: byte
     assert kept < LONGEST_HEAD_BYTES
 
 
-@pytest.mark.parametrize("first", [b"\x00", b"\xff\xd8\xff\xe0", b"\x16\x03\x01\x02\x00", b"HTTP\x00", b"<html>", b"R" * 33])
+@pytest.mark.parametrize(
+    "first", [b"\x00", b"\xff\xd8\xff\xe0", b"\x16\x03\x01\x02\x00", b"HTTP\x00", b"<html>", b"R" * 33]
+)
 def test_what_cannot_become_a_message_is_refused_at_once(first: bytes) -> None:
     with pytest.raises(NotRtsp):
         Wire().feed(first)

@@ -15,6 +15,7 @@ _REQUEST_LINE = re.compile(r"([A-Z_]{1,32}) \S{1,2048} RTSP/[12]\.[0-9]\Z")
 _BEGINNING = re.compile(rb"[A-Z_]{1,32}(?:[ /]|\Z)")
 """Of either, as much as is there."""
 _LENGTH = re.compile(r"[0-9]{1,6}\Z")
+_SEQUENCE = re.compile(r"[0-9]{1,10}\Z")
 
 
 class NotRtsp(Exception):
@@ -47,7 +48,7 @@ def answer(asked: Message) -> bytes:
     known = asked.method in {"OPTIONS", "GET_PARAMETER", "SET_PARAMETER", "ANNOUNCE"}
     status = "200 OK" if known else "501 Not Implemented"
     sequence = asked.header("cseq")
-    numbered = f"CSeq: {sequence}\r\n" if _LENGTH.match(sequence) else ""
+    numbered = f"CSeq: {sequence}\r\n" if _SEQUENCE.match(sequence) else ""
     return f"RTSP/1.0 {status}\r\n{numbered}\r\n".encode()
 
 
