@@ -1,6 +1,7 @@
 import hashlib
 import re
 import secrets
+import time
 
 import pytest
 from hypothesis import given
@@ -239,3 +240,14 @@ def test_any_text_in_a_quoted_challenge_leaves_a_list_of_fields(realm: str) -> N
     escaped = realm.replace("\\", "\\\\").replace('"', '\\"')
     assert login.challenged([f'Digest realm="{escaped}", nonce="n", qop="auth", algorithm=MD5'])
     assert _sent(login)["realm"] == escaped
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    ["a" * 16_000, "a" + " " * 16_000, "a " * 8000, 'a="' * 5000, 'a=\\"' * 4000, 'a="' + "\\" * 16_000],
+)
+def test_the_longest_challenge_costs_no_time(challenge: str) -> None:
+    login = Login("a", "b")
+    began_s = time.process_time()
+    assert not login.challenged([f"Digest {challenge}"])
+    assert time.process_time() - began_s < 0.3
