@@ -125,6 +125,19 @@ def test_sessions_are_hashed_with_both_sides_values(algorithm: str, hashed: type
     more = [sent["nc"], sent["cnonce"], "auth"] if qop else []
     assert sent["response"] == hashed(secret, "n", *more, hashed("DESCRIBE", URL))
     assert sent["algorithm"] == algorithm
+    # A camera may keep the hash of the first request for the session (RFC 7616, 3.4.2).
+    later = _sent(login, "SETUP")
+    more = [later["nc"], later["cnonce"], "auth"] if qop else []
+    assert later["response"] == hashed(secret, "n", *more, hashed("SETUP", URL))
+
+
+def test_our_own_value_is_another_one_for_each_challenge() -> None:
+    login = Login("a", "b")
+    own = set()
+    for _ in range(5):
+        login.challenged(['Digest realm="r", nonce="n", qop="auth"'])
+        own.add(_sent(login)["cnonce"])
+    assert len(own) == 5
 
 
 BASIC = 'Basic realm="r"'

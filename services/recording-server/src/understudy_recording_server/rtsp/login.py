@@ -27,6 +27,7 @@ class Login:
         self._fields: dict[str, str] = {}
         self._algorithm = ""
         self._count = 0
+        self._own = ""
 
     def __repr__(self) -> str:
         return "Login()"
@@ -48,7 +49,8 @@ class Login:
                 continue
             if known.index(algorithm) > best:
                 best = known.index(algorithm)
-                self._fields, self._count = fields, 0
+                # The same value of ours until the next challenge: `-sess` hashes the first request's.
+                self._fields, self._count, self._own = fields, 0, secrets.token_hex(8)
         self._algorithm = known[best] if best >= 0 else ""
         self._basic = basic and best < 0
         return self._basic or best >= 0
@@ -73,7 +75,7 @@ class Login:
         said = {"username": username, "realm": realm, "nonce": nonce, "uri": url}
         secret = hashed(self._username, realm, self._password)
         bare: dict[str, str] = {}
-        own = secrets.token_hex(8)
+        own = self._own
         if fields.get("algorithm", "").lower().endswith("-sess"):
             secret = hashed(secret, nonce, own)
             said["cnonce"] = own
