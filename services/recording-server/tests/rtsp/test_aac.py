@@ -145,6 +145,7 @@ def test_packets_of_another_payload_type_are_passed_by() -> None:
         {"sizelength": "9" * 5000},
         {"sizelength": "29"},
         {"sizelength": "-3", "indexlength": "19", "indexdeltalength": "19"},
+        {"sizelength": "20", "indexlength": "-4", "indexdeltalength": "-4"},
         {"ctsdeltalength": "4"},
         {"dtsdeltalength": "4"},
         {"randomaccessindication": "1"},

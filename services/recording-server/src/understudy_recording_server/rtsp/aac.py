@@ -41,7 +41,8 @@ class AacFrames:
             raise Unsuited("the sound's description makes no sense") from None
         self._header_bits = self._size_bits + index_bits
         other = any(parameters.get(name, "0") != "0" for name in _FURTHER_FIELDS)
-        if self._header_bits not in {8, 16} or self._size_bits < 1 or index_bits != delta_bits or other:
+        shaped = self._header_bits in {8, 16} and 1 <= self._size_bits <= self._header_bits
+        if not shaped or index_bits != delta_bits or other:
             raise Unsuited("sound with headers of this shape is not read")
         self._payload_type = payload_type
         self._clock = Unwrapped()
