@@ -89,6 +89,21 @@ def test_a_step_that_no_frame_has_teaches_nothing(step: int) -> None:
     assert (sound.samples, sound.timestamp) == (1024, 100_000 + step)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_missing_packet_teaches_nothing(count: int) -> None:
+    frames = AacFrames(PT, HBR)
+    frames.take(_whole([b"frame"] * count, 0, 0))
+    found = frames.take(_whole([b"frame"] * count, 2, 2 * 1024 * count))
+    assert [sound.samples for sound in found] == [1024] * count
+    assert [sound.timestamp for sound in found] == [1024 * (2 * count + n) for n in range(count)]
+
+
+def test_a_frame_in_fragments_between_two_others_teaches_nothing() -> None:
+    frames = AacFrames(PT, HBR)
+    packets = [_whole([b"frame"], 0, 0), *_in_fragments(bytes(3000), 3, 1, 1024), _whole([b"frame"], 4, 2048)]
+    assert [sound.samples for sound in _taken(frames, packets)] == [1024, 1024, 1024]
+
+
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_a_frame_in_fragments_is_put_together(parts: int) -> None:
     frames, frame = AacFrames(PT, HBR), random.Random(1).randbytes(5000)

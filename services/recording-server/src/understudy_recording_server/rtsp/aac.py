@@ -61,6 +61,7 @@ class AacFrames:
         sequence = packet[2] << 8 | packet[3]
         if sequence != self._expected:
             self._begun = b""
+            self._before = None
         self._expected = (sequence + 1) & 0xFFFF
         header_bits = packet[start] << 8 | packet[start + 1] if end - start > 2 else 0
         count = header_bits // self._header_bits
@@ -75,6 +76,7 @@ class AacFrames:
             for number in range(count)
         ]
         if count == 1 and (self._begun or sizes[0] > end - at):
+            self._before = None
             return self._fragment(packet[at:end], sizes[0], timestamp, ended=bool(packet[1] & _MARKER))
         self._learn(timestamp, count)
         found: list[Sound] = []
@@ -98,7 +100,8 @@ class AacFrames:
         return [Sound(whole, timestamp, self._samples)] if len(whole) == self._whole_size else []
 
     def _learn(self, timestamp: int, count: int) -> None:
-        """How long a frame is: AAC-LC has 1,024 samples, others 960, 512 or 2,048."""
+        """How long a frame is: AAC-LC has 1,024 samples, others 960, 512 or 2,048. Only from a packet and
+        the very next one: over a gap, 1,024 look like 2,048."""
         if self._before is not None:
             then, frames = self._before
             samples, rest = divmod(timestamp - then, frames)
