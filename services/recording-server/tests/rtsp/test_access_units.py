@@ -91,7 +91,7 @@ def _decorated(packet: bytes, chance: random.Random) -> bytes:
 
 
 def _slice(codec: Codec, kind: int, size: int, chance: random.Random, *, is_first: bool) -> bytes:
-    body = bytearray(chance.randbytes(max(1, size)))
+    body = bytearray(chance.randbytes(max(6, size)))  # so many that no two are alike
     # first_mb_in_slice is 0 (H.264, 7.3.3), first_slice_segment_in_pic_flag (H.265, 7.3.6.1).
     body[0] = body[0] | 0x80 if is_first else body[0] & 0x7F
     return codec.header(kind, chance.randint(0, 7)) + bytes(body)
@@ -199,6 +199,70 @@ def test_frames_come_out_as_they_were_however_they_are_packed(
     assert [one.is_key for one in found] == [frame.is_key for frame in expected]
     assert [one.timestamp for one in found] == [frame.timestamp for frame in expected]
     assert units.damaged == 0
+
+
+def _spoilt(count: int, chance: random.Random, *, reorder: bool) -> list[int]:
+    """The numbers of `count` packets as they arrive: some are lost; `reorder`: some also twice or late."""
+    arrived = [number for number in range(count) if chance.random() > chance.choice([0.05, 0.3])]
+    if reorder:
+        for _ in range(chance.randint(1, 4)):
+            number = chance.choice(arrived) if arrived else 0
+            arrived.insert(chance.randint(0, len(arrived)), number)
+            if chance.random() < 0.5:
+                arrived.remove(number)
+    return arrived
+
+
+def _without_their_opening(frame: Frame) -> list[bytes]:
+    """What a frame may be behind a gap: all of its picture, but not all that comes before."""
+    return [
+        b"".join(START_CODE + unit for unit in frame.units[skipped:]) for skipped in range(frame.leading + 1)
+    ]
+
+
+@streams
+def test_of_lost_packets_only_whole_pictures_are_left(
+    codec: Codec, most: int, seed: int, markers: bool
+) -> None:
+    frames, packets = _sent(codec, most, seed, markers=markers)
+    arrived = _spoilt(len(packets), random.Random(seed), reorder=False)
+    found = _taken(AccessUnits(codec.name, PT), [packets[number] for number in arrived])
+    for one in found:
+        frame = next((frame for frame in frames if one.data in _without_their_opening(frame)), None)
+        assert frame is not None
+        assert (one.is_key, one.timestamp % WRAP) == (frame.is_key, frame.timestamp % WRAP)
+        if one.data != frame.data:
+            assert frame.sent[0] not in arrived
+    data = [one.data for one in found]
+    if markers:
+        whole = [frame.data for frame in frames if set(frame.sent) <= set(arrived)]
+        assert [one for one in data if one in whole] == whole
+
+
+@streams
+def test_of_packets_in_disorder_only_whole_pictures_are_left(
+    codec: Codec, most: int, seed: int, markers: bool
+) -> None:
+    frames, packets = _sent(codec, most, seed, markers=markers)
+    arrived = _spoilt(len(packets), random.Random(seed), reorder=True)
+    allowed = {data for frame in frames for data in _without_their_opening(frame)}
+    for one in _taken(AccessUnits(codec.name, PT), [packets[number] for number in arrived]):
+        assert one.data in allowed
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_key_frame_behind_a_gap_is_taken_and_the_rest_of_a_frame_is_not(codec: Codec) -> None:
+    chance = random.Random(1)
+    key = _slice(codec, codec.keys[0], 50, chance, is_first=True)
+    rest = _slice(codec, codec.keys[0], 50, chance, is_first=False)
+    opening = codec.header(codec.others[1], 0) + b"set"
+    units = AccessUnits(codec.name, PT)
+    assert not units.take(_rtp(rest, 1, 1, marker=True))  # The first packet of all is within a frame.
+    assert len(units.take(_rtp(key, 2, 2, marker=True))) == 1
+    assert not units.take(_rtp(rest, 4, 3, marker=True))
+    [frame] = _taken(units, [_rtp(opening, 9, 4), _rtp(key, 10, 4), _rtp(rest, 11, 4, marker=True)])
+    assert frame.data == b"".join(START_CODE + unit for unit in (opening, key, rest))
+    assert not units.take(_rtp(codec.header(codec.slices[0], 0), 13, 5, marker=True))  # nothing in it
 
 
 def test_without_a_marker_a_frame_is_whole_when_the_next_one_begins() -> None:

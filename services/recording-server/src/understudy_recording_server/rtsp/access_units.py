@@ -15,6 +15,9 @@ _PLAIN = 0x80
 _NEXT_SEQUENCE = 1 << 32
 _BEGINS = 0x80
 """A fragmented unit: in the byte that tells its type. The bit for its end is not needed, nor always set."""
+_FIRST_SLICE = 0x80
+"""In the byte behind a slice's header: `first_mb_in_slice` is 0 (H.264, 7.3.3), and
+`first_slice_segment_in_pic_flag` is set (H.265, 7.3.6.1)."""
 
 
 _RECOVERY_POINT = 6
@@ -62,7 +65,9 @@ class AccessUnits:
     """Takes a stream's RTP packets in the order of arrival, gives whole frames.
 
     A frame ends at RTP's marker, or where another timestamp begins. One from which a packet is missing is
-    left out, for no player decodes it cleanly; parameter sets that come by themselves go to the frame behind.
+    left out, for no player decodes it cleanly; behind a gap, one whose picture came from its first slice on
+    is taken, for it may be the key frame with which a camera goes on. Parameter sets that come by themselves
+    go to the frame behind.
     """
 
     def __init__(self, codec: str, payload_type: int) -> None:
@@ -73,6 +78,8 @@ class AccessUnits:
         self._has_picture = False
         self._is_key = False
         self._is_damaged = False
+        self._is_behind_gap = True
+        """The beginning of the picture to come may be missing."""
         self._in_fragment = False
         self._clock = Unwrapped()
         self._raw_timestamp = -1
@@ -108,7 +115,8 @@ class AccessUnits:
             return ()
         start, end = bounds
         sequence = packet[2] << 8 | packet[3]
-        if sequence != self._expected:
+        is_gap = sequence != self._expected
+        if is_gap:
             self._is_damaged |= self._expected >= 0
             self._in_fragment = False
         self._expected = (sequence + 1) & 0xFFFF
@@ -119,6 +127,8 @@ class AccessUnits:
                 found = self._ended()
             self._raw_timestamp = timestamp
             self._timestamp = self._clock.take(timestamp)
+        if is_gap:
+            self._is_behind_gap = True
         self._add(packet, start, end)
         if packet[1] & _MARKER and (self._has_picture or self._is_damaged):
             return (*found, *self._ended()) if found else self._ended()
@@ -159,7 +169,7 @@ class AccessUnits:
                 unit = bytes([packet[start] & 0xE0 | kind])
             else:
                 unit = bytes([packet[start] & 0x81 | kind << 1, packet[start + 1]])
-            self._note(kind)
+            self._note(kind, packet[at + 1 : at + 2])
             self._grow(START_CODE + unit)
             self._in_fragment = True
             # What follows has the same, but for the bits that tell the beginning and the end.
@@ -171,7 +181,7 @@ class AccessUnits:
 
     def _add_unit(self, unit: bytes) -> None:
         kind = unit[0] >> self._codec.shift & self._codec.mask
-        self._note(kind)
+        self._note(kind, unit[self._codec.header : self._codec.header + 1])
         if kind == self._codec.recovery and _recovers(unit):
             self._is_key = True
         self._grow(START_CODE + unit)
@@ -182,8 +192,11 @@ class AccessUnits:
         if self._size > LARGEST_FRAME_BYTES:
             raise FrameTooLarge
 
-    def _note(self, kind: int) -> None:
+    def _note(self, kind: int, begin: bytes) -> None:
         if kind in self._codec.pictures:
+            if self._is_behind_gap:
+                self._is_behind_gap = False
+                self._is_damaged |= not begin or begin[0] < _FIRST_SLICE
             self._has_picture = True
             if kind in self._codec.keys:
                 self._is_key = True
@@ -197,6 +210,7 @@ class AccessUnits:
         self._parts = []
         self._size = 0
         self._has_picture = self._is_key = self._is_damaged = self._in_fragment = False
+        self._is_behind_gap = False
         return found
 
 
