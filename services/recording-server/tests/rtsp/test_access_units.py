@@ -428,11 +428,13 @@ def test_a_part_with_the_next_frame_s_time_does_not_get_into_any_frame(codec: Co
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_part_behind_a_whole_unit_spoils_the_frame(codec: Codec) -> None:
+@pytest.mark.parametrize("between", ["a unit", "an aggregate", "the unit's last part"])
+def test_a_part_behind_a_whole_unit_spoils_the_frame(codec: Codec, between: str) -> None:
     _, payloads = _long_unit(codec, 6)
-    single = _slice(codec, codec.keys[0], 20, random.Random(1), is_first=False)
+    whole = _slice(codec, codec.keys[0], 20, random.Random(1), is_first=False)
+    unit = {"a unit": whole, "an aggregate": _aggregate(codec, [whole])}.get(between, payloads[5])
     units = AccessUnits(codec.name, PT)
-    sent = [payloads[0], payloads[1], single, payloads[2], payloads[3]]
+    sent = [payloads[0], payloads[1], unit, payloads[2], payloads[3]]
     assert not _taken(units, [_rtp(p, n, 7, marker=n == 4) for n, p in enumerate(sent)])
     assert units.damaged == 1
 

@@ -13,7 +13,7 @@ START_CODE = b"\x00\x00\x00\x01"
 _MARKER = 0x80
 _PLAIN = 0x80
 _NEXT_SEQUENCE = 1 << 32
-_BEGINS = 0x80
+_BEGINS, _ENDS = 0x80, 0x40
 """A fragmented unit: in the byte that tells its type. The bit for its end is not needed, nor always set."""
 _FIRST_SLICE = 0x80
 """In the byte behind a slice's header: `first_mb_in_slice` is 0 (H.264, 7.3.3), and
@@ -142,6 +142,7 @@ class AccessUnits:
         if kind == codec.fragment:
             self._add_fragment(packet, start, end)
         elif kind == codec.aggregate:
+            self._in_fragment = False
             at = start + codec.header
             while at + 2 < end:
                 behind = at + 2 + (packet[at] << 8 | packet[at + 1])
@@ -177,6 +178,8 @@ class AccessUnits:
         elif not self._in_fragment:
             self._is_damaged = True
             return
+        if header & _ENDS:
+            self._in_fragment = False
         self._grow(packet[at + 1 : end])
 
     def _add_unit(self, unit: bytes) -> None:
