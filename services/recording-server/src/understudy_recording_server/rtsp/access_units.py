@@ -12,7 +12,6 @@ LARGEST_FRAME_BYTES = 16 << 20
 START_CODE = b"\x00\x00\x00\x01"
 _MARKER = 0x80
 _PLAIN = 0x80
-_NEXT_SEQUENCE = 1 << 32
 _BEGINS, _ENDS = 0x80, 0x40
 """A fragmented unit: in the byte that tells its type. The bit for its end is not needed, nor always set."""
 _FIRST_SLICE = 0x80
@@ -87,6 +86,8 @@ class AccessUnits:
         self._expected = -1
         self._plain = _PLAIN << 8 | payload_type
         self._usual_head = -1
+        self._usual_rest = 0
+        """Of the head, without its sequence number."""
         self._middle = b""
         self._middle_end = HEADER_BYTES + self._codec.header + 1
         self.damaged = 0
@@ -105,8 +106,8 @@ class AccessUnits:
         ):
             # The next part of a unit in fragments: what most packets are. In few steps, because with many
             # cameras these are what the processor has to do.
-            self._usual_head += _NEXT_SEQUENCE
             self._expected = self._expected + 1 & 0xFFFF
+            self._usual_head = self._usual_rest | self._expected << 32
             self._grow(packet[self._middle_end :])
             return ()
         self._usual_head = -1
@@ -133,7 +134,8 @@ class AccessUnits:
         if packet[1] & _MARKER and (self._has_picture or self._is_damaged):
             return (*found, *self._ended()) if found else self._ended()
         if self._in_fragment:
-            self._usual_head = self._plain << 48 | self._expected << 32 | timestamp
+            self._usual_rest = self._plain << 48 | timestamp
+            self._usual_head = self._usual_rest | self._expected << 32
         return found
 
     def _add(self, packet: bytes, start: int, end: int) -> None:
