@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import random
 import struct
+import tracemalloc
 from dataclasses import dataclass, field
 
 import pytest
@@ -511,3 +512,28 @@ def test_a_frame_that_goes_on_and_on_is_given_up(codec: Codec, way: str) -> None
         taken += len(payload)
     assert refused
     assert LARGEST_FRAME_BYTES * 0.95 < taken <= LARGEST_FRAME_BYTES
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("size", [0, 2])
+def test_a_frame_in_ever_so_small_parts_takes_no_more_memory_than_a_large_one(
+    codec: Codec, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    largest = 1 << 16
+    monkeypatch.setattr(access_units, "LARGEST_FRAME_BYTES", largest)
+    unit = _slice(codec, codec.slices[0], 2, random.Random(1), is_first=True) + bytes(8)
+    begin, middle = _fragments(codec, unit, codec.header_bytes + 3, with_end=False)[:2]
+    middle = middle[: codec.header_bytes + 1 + size]
+    units, refused = AccessUnits(codec.name, PT), False
+    units.take(_rtp(begin, 0, 1))
+    tracemalloc.start()
+    try:
+        for number in range(1, largest // 8):
+            units.take(_rtp(middle, number, 1))
+    except FrameTooLarge:
+        refused = True
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert refused
+    assert peak < 2 * largest

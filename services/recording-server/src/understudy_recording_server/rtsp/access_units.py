@@ -9,6 +9,8 @@ import msgspec
 from understudy_recording_server.rtsp.rtp import HEADER_BYTES, Unwrapped, payload_bounds
 
 LARGEST_FRAME_BYTES = 16 << 20
+_PART_BYTES = 64
+"""What each part of a frame takes in memory, besides what is in it: there may be millions of empty ones."""
 START_CODE = b"\x00\x00\x00\x01"
 _MARKER = 0x80
 _PLAIN = 0x80
@@ -98,7 +100,7 @@ class AccessUnits:
 
         Raises:
             Unsuited: a payload of a kind that is not read here.
-            FrameTooLarge: a frame of more than `LARGEST_FRAME_BYTES`.
+            FrameTooLarge: a frame that takes more than `LARGEST_FRAME_BYTES` until it is whole.
         """
         if (
             int.from_bytes(packet[:8], "big") == self._usual_head
@@ -193,7 +195,7 @@ class AccessUnits:
 
     def _grow(self, data: bytes) -> None:
         self._parts.append(data)
-        self._size += len(data)
+        self._size += len(data) + _PART_BYTES
         if self._size > LARGEST_FRAME_BYTES:
             raise FrameTooLarge
 
