@@ -262,6 +262,16 @@ def test_the_channel_is_the_one_that_the_camera_tells(transport: str, channel: i
         assert _played(talk) == [Channel(channel)]
 
 
+@pytest.mark.parametrize("channel", [255, 256, 999])
+def test_a_channel_that_cannot_be_is_refused(channel: int) -> None:
+    def script(camera: Camera) -> None:
+        camera.answers(200, f"Transport: RTP/AVP/TCP;interleaved={channel}-{channel + 1}")
+
+    with _talking(script) as (talk, _):
+        with pytest.raises(NotRtsp):
+            talk.set_up(VIDEO)
+
+
 @pytest.mark.parametrize(
     ("session", "seconds"),
     [

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from understudy_recording_server.rtsp.description import Media, control_url
 from understudy_recording_server.rtsp.login import Login
-from understudy_recording_server.rtsp.messages import Message, answer, request
+from understudy_recording_server.rtsp.messages import Message, NotRtsp, answer, request
 from understudy_recording_server.rtsp.wire import Packet, Wire
 
 DEFAULT_SESSION_S = 60.0
 """RFC 2326, 12.37."""
 _CHUNK = 1 << 16
+_HIGHEST_CHANNEL = 254
+"""The next one is for RTCP, and both are told in a byte."""
 _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
 _UNAUTHORIZED = 401
@@ -101,7 +103,10 @@ class Conversation:
         if timeout is not None and int(timeout[1]):
             self.session_s = float(timeout[1])
         found = _CHANNELS.search(told.header("transport"))
-        self._setups.append((url, int(found[1]) if found else wanted))
+        channel = int(found[1]) if found else wanted
+        if channel > _HIGHEST_CHANNEL:
+            raise NotRtsp(f"there is no channel {channel}")
+        self._setups.append((url, channel))
 
     def play(self) -> list[Channel]:
         """Begin; where each stream comes, in the order of `set_up`. Raises as `describe` does."""
