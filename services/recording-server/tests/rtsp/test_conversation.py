@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from understudy_lab.cameras import digest
+from understudy_recording_server.rtsp import conversation
 from understudy_recording_server.rtsp.conversation import (
     DEFAULT_SESSION_S,
     Channel,
@@ -453,6 +454,24 @@ def test_a_camera_that_falls_silent_is_waited_for_no_longer_than_our_patience() 
                 talk.receive()
         finally:
             done.set()
+
+
+@pytest.mark.parametrize("size", [0, 60_000])
+def test_media_instead_of_an_answer_is_kept_within_bounds(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    most, packet = 1 << 20, _framed(0, bytes(size))
+    monkeypatch.setattr(conversation, "_MOST_EARLY_BYTES", most)
+
+    def script(camera: Camera) -> None:
+        camera.hears()
+        with contextlib.suppress(OSError):
+            for _ in range(20 * most // (size + 100)):
+                camera.says(packet)
+
+    with _talking(script) as (talk, _):
+        with pytest.raises(NotRtsp):
+            talk.describe()
+        assert most / 256 < sum(len(packet) + 100 for _, packet in talk.early) < 3 * most
+        talk.close()
 
 
 def test_a_camera_that_asks_midway_is_answered() -> None:

@@ -19,6 +19,9 @@ DEFAULT_SESSION_S = 60.0
 _CHUNK = 1 << 16
 _HIGHEST_CHANNEL = 254
 """The next one is for RTCP, and both are told in a byte."""
+_MOST_EARLY_BYTES = 16 << 20
+_PACKET_BYTES = 128
+"""What a packet takes in memory, besides what is in it."""
 _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
 _UNAUTHORIZED = 401
@@ -68,6 +71,7 @@ class Conversation:
         self.socket = connected
         self.wire = Wire()
         self.early: list[Packet] = []
+        self._early_bytes = 0
         self.session_s = DEFAULT_SESSION_S
         self._url = url
         self._base = url
@@ -178,12 +182,18 @@ class Conversation:
         self.socket.sendall(self._request(method, url, headers))
         while True:
             packets, messages = self._read(until_s)
-            self.early += packets
+            self._keep(packets)
             for number, message in enumerate(messages):
                 if message.status >= _OK.start and message.header("cseq") in {"", str(self._sequence)}:
                     self.heard(messages[number + 1 :])
                     return message
                 self.heard([message])
+
+    def _keep(self, packets: list[Packet]) -> None:
+        self.early += packets
+        self._early_bytes += sum(len(packet) + _PACKET_BYTES for _, packet in packets)
+        if self._early_bytes > _MOST_EARLY_BYTES:
+            raise NotRtsp("media comes instead of an answer")
 
     def _read(self, until_s: float) -> tuple[list[Packet], list[Message]]:
         left_s = until_s - time.monotonic()
