@@ -110,10 +110,11 @@ async def test_what_it_sends_is_in_the_files(
 
 
 REORDERED = "x264enc bframes=2 b-adapt=false key-int-max=25 bitrate=300 speed-preset=ultrafast"
+REORDERED_H265 = "x265enc key-int-max=25 bitrate=300 speed-preset=ultrafast"
 REFRESHED = "x264enc tune=zerolatency intra-refresh=true key-int-max=25 bitrate=300"
 
 
-@pytest.mark.parametrize("encoder", [REORDERED, REFRESHED])
+@pytest.mark.parametrize("encoder", [REORDERED, REORDERED_H265, REFRESHED])
 async def test_pictures_in_another_order_and_without_key_pictures_are_recorded(
     start_recorder, tmp_path: Path, encoder: str
 ) -> None:
@@ -126,7 +127,8 @@ async def test_pictures_in_another_order_and_without_key_pictures_are_recorded(
     # What follows a key frame in time but needs one before it, as at the beginning, is shown by nobody.
     assert int(video["nb_read_packets"]) - 25 <= int(video["nb_read_frames"]) <= int(video["nb_read_packets"])
     assert int(video["nb_read_frames"]) > 50
-    assert float(video["duration"]) == pytest.approx(int(video["nb_read_packets"]) / 25, abs=0.2)
+    # FFmpeg has to guess when the first of them are to be decoded.
+    assert float(video["duration"]) == pytest.approx(int(video["nb_read_packets"]) / 25, abs=0.4)
 
 
 async def test_sound_can_be_left_out(start_recorder, real_cameras, tmp_path: Path) -> None:

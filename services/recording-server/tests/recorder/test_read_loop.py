@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from understudy_recording_server.recorder.sources import read_loop
 from understudy_recording_server.recorder.sources.read_loop import ReadLoop
 
 PATIENCE_S = 10.0
@@ -161,6 +162,70 @@ def test_one_that_is_held_up_holds_up_no_other(loop: ReadLoop, readers: ThreadPo
     for future in futures:
         _ended(future)
     assert [listener.overlaps for listener in (*slow, quick)] == [0, 0, 0]
+
+
+def test_many_that_wait_a_little_wait_side_by_side(loop: ReadLoop, readers: ThreadPoolExecutor) -> None:
+    """As cameras do whose disk has become slow: no single wait is long."""
+    inside = threading.Semaphore(0)
+    together = threading.Event()
+    guard = threading.Lock()
+    waiting = 0
+
+    def pause(data: bytes) -> None:
+        nonlocal waiting
+        with guard:
+            waiting += 1
+            if waiting >= 5:
+                together.set()
+        inside.acquire(timeout=0.02)
+        with guard:
+            waiting -= 1
+
+    listeners = [Listener(pause) for _ in range(12)]
+    futures = [readers.submit(loop.read, listener) for listener in listeners]
+    sent = 0
+    while not together.is_set():
+        assert sent < 2000, "they went on to wait one after another"
+        for listener in listeners:
+            listener.theirs.sendall(b".")
+        sent += 1
+        together.wait(0.02)
+    for listener in listeners:
+        listener.until(lambda listener=listener: len(listener.heard) == sent)
+    _end(*listeners)
+    for future in futures:
+        _ended(future)
+    assert [listener.overlaps for listener in listeners] == [0] * len(listeners)
+
+
+def test_one_that_waited_goes_back_to_the_others(
+    loop: ReadLoop, readers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_loop, "CALM_S", 0.5)
+    may_go_on, held = threading.Event(), threading.Event()
+    threads: list[str] = []
+
+    def pause(data: bytes) -> None:
+        threads.append(threading.current_thread().name)
+        if data == b"slow":
+            held.set()
+            assert may_go_on.wait(PATIENCE_S)
+
+    listener, other = Listener(pause), Listener()
+    futures = [readers.submit(loop.read, one) for one in (listener, other)]
+    listener.theirs.sendall(b"slow")
+    assert held.wait(PATIENCE_S)
+    other.theirs.sendall(b"!")
+    other.hears(b"!")
+    may_go_on.set()
+    while "read-loop-1" not in threads:
+        before = len(listener.heard)
+        listener.theirs.sendall(b".")
+        listener.until(lambda before=before: len(listener.heard) > before)
+    assert threads[:2] == ["read-loop-0"] * 2, "it first goes on in the thread that it held up"
+    _end(listener, other)
+    for future in futures:
+        _ended(future)
 
 
 def test_one_that_ends_while_it_is_held_up_is_over(loop: ReadLoop, readers: ThreadPoolExecutor) -> None:

@@ -378,7 +378,6 @@ def test_the_middle_of_a_unit_in_fragments_goes_the_short_way(
     [
         lambda p: p[:2] + struct.pack(">H", 3) + p[4:],  # the sequence skips one
         lambda p: p[:2] + struct.pack(">H", 1) + p[4:],  # it came before
-        lambda p: p[:12],  # nothing in it
     ],
 )
 def test_a_packet_that_only_resembles_the_next_part_spoils_the_frame(codec: Codec, change: object) -> None:
@@ -451,8 +450,19 @@ def test_a_part_behind_a_whole_unit_spoils_the_frame(codec: Codec, between: str)
 @pytest.mark.parametrize(("codec", "kinds"), [(H264, (25, 26, 27, 29, 30, 31)), (H265, range(50, 64))])
 def test_ways_of_sending_that_are_not_read_are_told(codec: Codec, kinds: tuple[int, ...]) -> None:
     for kind in kinds:
+        units = AccessUnits(codec.name, PT)
+        packets = [_rtp(codec.header(kind, 0) + b"data", sequence, 1) for sequence in range(100)]
         with pytest.raises(Unsuited):
-            AccessUnits(codec.name, PT).take(_rtp(codec.header(kind, 0) + b"data", 1, 1))
+            _taken(units, packets)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_packets_of_an_unknown_kind_or_without_payload_spoil_nothing(codec: Codec) -> None:
+    unit, payloads = _long_unit(codec, 6)
+    between = [codec.header(63 if codec is H265 else 30, 0) + b"data", b""]
+    sent = [part for payload in payloads for part in (payload, *between)][: -len(between)]
+    packets = [_rtp(part, n, 7, marker=n == len(sent) - 1) for n, part in enumerate(sent)]
+    assert [one.data for one in _taken(AccessUnits(codec.name, PT), packets)] == [START_CODE + unit]
 
 
 pieces = st.lists(

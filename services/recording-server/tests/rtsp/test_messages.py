@@ -146,7 +146,7 @@ def test_a_camera_that_asks_for_more_is_told_that_we_cannot(method: str) -> None
     assert (answered.status, answered.header("cseq")) == (501, "1")
 
 
-@given(st.binary(max_size=40).filter(lambda value: b"\r\n" not in value) | st.just(b"1\nEvil: yes"))
+@given(st.binary(max_size=40).filter(lambda value: b"\n" not in value) | st.just(b"1\nEvil: yes"))
 def test_nothing_but_a_number_gets_into_our_answer(sequence: bytes) -> None:
     asked = _taken(b"OPTIONS * RTSP/1.0\r\nCSeq: " + sequence + b"\r\n\r\n")
     lines = answer(asked).decode("ascii").split("\r\n")

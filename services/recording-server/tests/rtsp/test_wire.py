@@ -1,3 +1,4 @@
+import itertools
 import tracemalloc
 
 import pytest
@@ -179,3 +180,31 @@ def test_endless_packets_and_empty_lines_leave_nothing_behind() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 64 * 1024
+
+
+RTP = b"\x80\x60" + bytes(20)
+
+
+@given(st.lists(st.binary(max_size=60), max_size=6), st.lists(st.integers(0, 400), max_size=8))
+def test_nonsense_between_packets_is_passed_by(nonsense: list[bytes], cuts: list[int]) -> None:
+    """Unless it looks like a packet, or like the beginning of a message."""
+    kept = [b"\x00" + one.replace(b"$", b"").replace(b"\r", b"").replace(b"\n", b"") for one in nonsense]
+    packet = b"$\x00" + len(RTP).to_bytes(2, "big") + RTP
+    data = packet + b"".join(one + packet for one in kept)
+    wire = Wire()
+    wire.channels = frozenset({0, 1})
+    found = []
+    places = sorted({0, *(cut for cut in cuts if cut < len(data)), len(data)})
+    for start, end in itertools.pairwise(places):
+        packets, messages = wire.feed(data[start:end])
+        assert not messages
+        found += packets
+    assert found == [(0, RTP)] * (len(kept) + 1)
+
+
+def test_endless_nonsense_between_packets_is_not() -> None:
+    wire = Wire()
+    wire.channels = frozenset({0, 1})
+    wire.feed(bytes(60_000))
+    with pytest.raises(NotRtsp):
+        wire.feed(bytes(10_000))

@@ -40,6 +40,9 @@ OPENING_LIMIT_S = 15.0
 """An address to look up, a connection to make, and half a dozen answers to wait for."""
 MOST_ABANDONED = 3
 """Connections of one camera that were given up and have not ended yet: no further one beyond these."""
+FFMPEG_ATTEMPTS = 5
+"""A camera that our own reader made nothing of is opened through FFmpeg so often, without a frame in between,
+before that is tried again."""
 DISK_SILENT = f"{CANNOT_WRITE}the disk does not answer"
 
 
@@ -97,7 +100,7 @@ class Camera:
             self._recording = self._by_event or recording
         self._assembly: Assembly | None = None
         self._probe_bytes = SHORT_PROBE_BYTES
-        self._through_ffmpeg = False
+        self._ffmpeg_attempts = 0
         self._tells_silence = False
         self._turn = 0
         self._threads: list[Thread] = []
@@ -149,6 +152,7 @@ class Camera:
         # A daemon: an open() that a camera never answers must not hold up the end of the process.
         thread = Thread(target=self._run, args=[self._turn], name=f"camera-{self.spec.id}", daemon=True)
         self._quiet_after = None
+        self._tells_silence = False
         self._threads.append(thread)
         thread.start()
 
@@ -203,9 +207,9 @@ class Camera:
             except SourceProblem as problem:
                 self._ended(turn, problem.state, problem.reason)
             except Unsuited as unsuited:
-                self._through_ffmpeg = True
-                self._ended(turn, CameraState.RECONNECTING, str(unsuited))
-                continue
+                self._ffmpeg_attempts = FFMPEG_ATTEMPTS
+                self._ended(turn, CameraState.RECONNECTING, f"opening it in another way: {unsuited}")
+                attempts = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
             except Exception as error:  # noqa: BLE001
                 # One camera's surprise must not end its recording for good. The text of the error stays out:
                 # it may hold the camera's address with the password.
@@ -217,19 +221,22 @@ class Camera:
             self._stopping.wait(next(attempts))
 
     def _connect(self, turn: int) -> None:
-        self._tells_silence = False
+        through_ffmpeg = self._ffmpeg_attempts > 0
+        if through_ffmpeg:
+            self._ffmpeg_attempts -= 1
+        self._set_tells_silence(turn, tells=False)
         try:
             source = open_source(
                 self.spec,
                 self._clock,
                 self._loop,
-                through_ffmpeg=self._through_ffmpeg,
+                through_ffmpeg=through_ffmpeg,
                 probe_bytes=self._probe_bytes,
             )
         except ParametersMissing:
             self._probe_bytes = LONG_PROBE_BYTES
             raise
-        self._tells_silence = source.tells_silence
+        self._set_tells_silence(turn, tells=source.tells_silence)
         try:
             source.deliver(lambda arrived: self._take(source, turn, arrived))
         finally:
@@ -239,6 +246,11 @@ class Camera:
                     self._end_sinks(in_pieces=source.may_end_in_pieces)
             source.close()
 
+    def _set_tells_silence(self, turn: int, *, tells: bool) -> None:
+        with self._lock:
+            if not self._is_over(turn):
+                self._tells_silence = tells
+
     def _take(self, source: Source, turn: int, arrived: Arrived) -> bool:
         """Whether more is wanted."""
         with self._lock:
@@ -247,6 +259,8 @@ class Camera:
             if self._assembly is None:
                 self._assembly = Assembly(source.streams)
                 self._record.connected(arrived)
+                if source.through_ffmpeg:
+                    self._ffmpeg_attempts = FFMPEG_ATTEMPTS
                 self._begin_sinks(source.streams)
             self._record.bytes_received += arrived.packet.size
             self._hand(self._assembly.take(arrived))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from understudy_recording_server.rtsp.rtp import HEADER_BYTES, Unwrapped, payload_bounds
+from understudy_recording_server.rtsp.rtp import HEADER_BYTES, Unwrapped, is_empty, payload_bounds
 
 LARGEST_FRAME_BYTES = 16 << 20
 _PART_BYTES = 64
@@ -22,6 +22,7 @@ _FIRST_SLICE = 0x80
 
 
 _RECOVERY_POINT = 6
+_MOST_UNKNOWN = 20
 
 
 class Unsuited(Exception):
@@ -94,6 +95,8 @@ class AccessUnits:
         self._middle_end = HEADER_BYTES + self._codec.header + 1
         self.damaged = 0
         """Frames left out so far."""
+        self.unknown = 0
+        """Payloads passed by so far, because of their kind."""
 
     def take(self, packet: bytes) -> Sequence[AccessUnit]:
         """The frames that are whole with this packet: none for most packets.
@@ -115,6 +118,8 @@ class AccessUnits:
         self._usual_head = -1
         bounds = payload_bounds(packet)
         if bounds is None or packet[1] & 0x7F != self._payload_type:
+            if is_empty(packet) and packet[2] << 8 | packet[3] == self._expected:
+                self._expected = self._expected + 1 & 0xFFFF
             return ()
         start, end = bounds
         sequence = packet[2] << 8 | packet[3]
@@ -160,7 +165,9 @@ class AccessUnits:
             self._in_fragment = False
             self._add_unit(packet[start:end])
         else:
-            raise Unsuited(f"RTP payloads of type {kind} are not read")
+            self.unknown += 1
+            if self.unknown > _MOST_UNKNOWN:
+                raise Unsuited(f"RTP payloads of type {kind} are not read here")
 
     def _add_fragment(self, packet: bytes, start: int, end: int) -> None:
         at = start + self._codec.header

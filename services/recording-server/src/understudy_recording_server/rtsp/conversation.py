@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from understudy_recording_server.rtsp.description import Media, control_url
+from understudy_recording_server.rtsp.description import Media, control_url, session_of
 from understudy_recording_server.rtsp.login import Login
 from understudy_recording_server.rtsp.messages import Message, NotRtsp, answer, request
 from understudy_recording_server.rtsp.wire import Packet, Wire
@@ -23,11 +24,12 @@ _MOST_EARLY_BYTES = 16 << 20
 _PACKET_BYTES = 128
 """What a packet takes in memory, besides what is in it."""
 _OK = range(200, 300)
+_SCHEMES = ("rtsp://", "rtsps://")
 _REDIRECTS = range(300, 400)
 _UNAUTHORIZED = 401
-_UNSUPPORTED_TRANSPORT = 461
 _CHANNELS = re.compile(r"interleaved=(\d{1,3})", re.IGNORECASE)
 _SESSION_S = re.compile(r"timeout\s*=\s*(\d{1,5})", re.IGNORECASE)
+_RTP_URL = re.compile(r"url\s*=\s*\"?([^;,\s\"]+)", re.IGNORECASE)
 _RTP_TIME = re.compile(r"rtptime=(\d{1,10})", re.IGNORECASE)
 
 
@@ -42,11 +44,6 @@ class Refused(Exception):
     def elsewhere(self) -> bool:
         """Whether it sends us to another address."""
         return self.status in _REDIRECTS
-
-    @property
-    def is_transport(self) -> bool:
-        """Whether it does not send within this connection."""
-        return self.status == _UNSUPPORTED_TRANSPORT
 
 
 class ConnectionEnded(Exception):
@@ -69,6 +66,7 @@ class Conversation:
     def __init__(self, connected: socket.socket, url: str, login: Login, patience_s: float) -> None:
         """`url`: without credentials."""
         self.socket = connected
+        connected.settimeout(patience_s)  # Which also keeps writing to its descriptor from blocking.
         self.wire = Wire()
         self.early: list[Packet] = []
         self._early_bytes = 0
@@ -80,10 +78,11 @@ class Conversation:
         self._sequence = 0
         self._session = ""
         self._keep_alive = "OPTIONS"
+        self._is_repeated = False
         self._setups: list[tuple[str, int]] = []
 
-    def describe(self) -> str:
-        """The session description.
+    def describe(self) -> list[Media]:
+        """The streams that the camera describes.
 
         Raises:
             Refused, ConnectionEnded, NotRtsp, TimeoutError, OSError.
@@ -93,7 +92,10 @@ class Conversation:
             self._keep_alive = "GET_PARAMETER"
         described = self._ask("DESCRIBE", self._url, {"Accept": "application/sdp"})
         self._base = described.header("content-base") or described.header("content-location") or self._url
-        return described.body.decode("utf-8", "replace")
+        control, medias = session_of(described.body.decode("utf-8", "replace"))
+        if control.lower().startswith(_SCHEMES):
+            self._base = control  # Not relative ones: cameras that have them do not mean it.
+        return medias
 
     def set_up(self, media: Media) -> None:
         """Have a stream sent over this connection; raises as `describe` does."""
@@ -114,15 +116,29 @@ class Conversation:
 
     def play(self) -> list[Channel]:
         """Begin; where each stream comes, in the order of `set_up`. Raises as `describe` does."""
+        self.wire.channels = frozenset(
+            number for _, channel in self._setups for number in (channel, channel + 1)
+        )
         begun = self._ask("PLAY", self._base, {"Range": "npt=0.000-"})
         told = [part for value in begun.headers.get("rtp-info", []) for part in value.split(",")]
-        times = [_RTP_TIME.search(part) for part in told]
+        ordered = self._ordered(told)
+        times = [_RTP_TIME.search(part) for part in ordered]
         if len(times) != len(self._setups) or not all(times):
+            # Only together do they tell what belongs together.
             return [Channel(number) for _, number in self._setups]
         return [
             Channel(number, int(time[1]) if time else None)
             for (_, number), time in zip(self._setups, times, strict=True)
         ]
+
+    def _ordered(self, told: list[str]) -> list[str]:
+        """What RTP-Info says, in the order of `set_up` where its addresses tell that: by their last part,
+        for what is before it cameras tell in several ways."""
+        found: list[str] = []
+        for url, _ in self._setups:
+            name = url.rpartition("/")[2]
+            found += [part for part in told if (at := _RTP_URL.search(part)) and at[1].endswith(name)]
+        return found if sorted(found) == sorted(told) else told
 
     def receive(self) -> list[Packet]:
         """Wait for the next packets. Raises as `describe` does."""
@@ -138,8 +154,15 @@ class Conversation:
         for message in messages:
             if message.method:
                 self._say(answer(message))
-            elif message.status == _UNAUTHORIZED:
-                self._login.challenged(message.headers.get("www-authenticate", []))
+                continue
+            refused = message.status == _UNAUTHORIZED
+            if refused and self._login.challenged(message.headers.get("www-authenticate", [])):
+                # The keep-alive's proof was too old: once more with a new one.
+                if not self._is_repeated:
+                    self.keep_alive()
+                self._is_repeated = True
+            else:
+                self._is_repeated = False
 
     def keep_alive(self) -> None:
         """Show that we are still there. Does not block."""
@@ -156,8 +179,9 @@ class Conversation:
 
     def _say(self, data: bytes) -> None:
         # It is little and there is room for it, unless the camera has stopped reading: then it is of no use.
+        # Not by the socket's own method, which waits as long as the socket's time limit allows.
         with contextlib.suppress(OSError):
-            self.socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            os.write(self.socket.fileno(), data)
 
     def _request(self, method: str, url: str, headers: Mapping[str, str]) -> bytes:
         self._sequence += 1
@@ -179,12 +203,14 @@ class Conversation:
     def _exchange(self, method: str, url: str, headers: Mapping[str, str]) -> Message:
         until_s = time.monotonic() + self._patience_s
         self.socket.settimeout(self._patience_s)
+        earlier = {str(number) for number in range(1, self._sequence + 1)}
         self.socket.sendall(self._request(method, url, headers))
         while True:
             packets, messages = self._read(until_s)
             self._keep(packets)
             for number, message in enumerate(messages):
-                if message.status >= _OK.start and message.header("cseq") in {"", str(self._sequence)}:
+                # Whatever its number, unless it was another's: some cameras do not give ours back.
+                if message.status >= _OK.start and message.header("cseq") not in earlier:
                     self.heard(messages[number + 1 :])
                     return message
                 self.heard([message])

@@ -23,6 +23,12 @@ class Media:
 
 def medias_of(text: str) -> list[Media]:
     """The streams in the order of the description; lines that make no sense are passed by."""
+    return session_of(text)[1]
+
+
+def session_of(text: str) -> tuple[str, list[Media]]:
+    """The whole session's control address, and its streams, as `medias_of` gives them."""
+    control = ""
     found: list[Media] = []
     for line in text.splitlines():
         kind, _, value = line.strip().partition("=")
@@ -32,7 +38,9 @@ def medias_of(text: str) -> list[Media]:
             found.append(Media(words[0] if words else "", _number(payload_type, -1)))
         elif kind == "a" and found:
             _attribute(found[-1], value)
-    return found
+        elif kind == "a" and value.startswith("control:"):
+            control = value.removeprefix("control:").strip()
+    return control, found
 
 
 def _attribute(media: Media, value: str) -> None:

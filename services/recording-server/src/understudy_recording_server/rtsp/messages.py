@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 LONGEST_HEAD_BYTES = 16 * 1024
 LONGEST_BODY_BYTES = 64 * 1024
-HEAD_END = b"\r\n\r\n"
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_LINE_END = re.compile(r"\r?\n")
+"""Some cameras leave the CR away, which receivers shall take as well (RFC 2326, 4)."""
 
 _STATUS_LINE = re.compile(r"RTSP/[12]\.[0-9] ([1-5][0-9]{2})(?: .*)?\Z")
 _REQUEST_LINE = re.compile(r"([A-Z_]{1,32}) \S{1,2048} RTSP/[12]\.[0-9]\Z")
@@ -58,14 +60,14 @@ def take_message(data: bytes, at: int) -> tuple[Message, int] | None:
     Raises:
         NotRtsp: it is none, or longer than any camera's.
     """
-    head_end = data.find(HEAD_END, at, at + LONGEST_HEAD_BYTES)
-    if head_end < 0:
+    head_end = _HEAD_END.search(data, at, at + LONGEST_HEAD_BYTES)
+    if head_end is None:
         if len(data) - at >= LONGEST_HEAD_BYTES:
             raise NotRtsp(f"the head of an answer is longer than {LONGEST_HEAD_BYTES} bytes")
         if not _BEGINNING.match(data, at):
             raise NotRtsp("what came is neither a packet nor an answer")
         return None
-    first, *lines = data[at:head_end].decode("utf-8", "replace").split("\r\n")
+    first, *lines = _LINE_END.split(data[at : head_end.start()].decode("utf-8", "replace"))
     status, method = _STATUS_LINE.match(first), _REQUEST_LINE.match(first)
     if status is None and method is None:
         raise NotRtsp("what came is neither a packet nor an answer")
@@ -76,7 +78,7 @@ def take_message(data: bytes, at: int) -> tuple[Message, int] | None:
     length = headers.get("content-length", ["0"])[-1]
     if not _LENGTH.match(length) or int(length) > LONGEST_BODY_BYTES:
         raise NotRtsp(f"the body of an answer is longer than {LONGEST_BODY_BYTES} bytes")
-    body_at = head_end + len(HEAD_END)
+    body_at = head_end.end()
     end = body_at + int(length)
     if len(data) < end:
         return None

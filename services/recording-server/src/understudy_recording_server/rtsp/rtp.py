@@ -37,6 +37,13 @@ def payload_bounds(packet: bytes) -> tuple[int, int] | None:
     return (start, end) if start < end else None
 
 
+def is_empty(packet: bytes) -> bool:
+    """Whether this is an RTP packet without payload, as some cameras send to keep a connection open."""
+    return (
+        len(packet) >= HEADER_BYTES and packet[0] & _VERSION_BITS == _PLAIN and payload_bounds(packet) is None
+    )
+
+
 class Unwrapped:
     """RTP timestamps, which wrap at 32 bits, as numbers that go on."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from understudy_recording_server.rtsp.messages import Message, take_message
+from understudy_recording_server.rtsp.messages import Message, NotRtsp, take_message
 
 _DOLLAR = 0x24
 _LINE_ENDS = b"\r\n"
+_SEEMING = 5
+MOST_PASSED_BY = 1 << 16
+"""Bytes of nonsense between two packets."""
 
 Packet = tuple[int, bytes]
 """Channel, and what came on it."""
@@ -16,6 +19,10 @@ class Wire:
 
     def __init__(self) -> None:
         self._rest = b""
+        self.channels: frozenset[int] = frozenset()
+        """Those that packets come on, as soon as they do: what is neither packet nor message between them is
+        passed by then, for some cameras send such things."""
+        self._passed_by = 0
 
     def feed(self, data: bytes) -> tuple[list[Packet], list[Message]]:
         """What is whole with these bytes.
@@ -38,13 +45,31 @@ class Wire:
                     break
                 packets.append((data[at + 1], data[at + 4 : behind]))
                 at = behind
+                self._passed_by = 0
             elif first in _LINE_ENDS:
                 at += 1  # Some cameras send an empty line between messages.
             else:
-                found = take_message(data, at)
+                try:
+                    found = take_message(data, at)
+                except NotRtsp:
+                    at = self._pass_by(data, at)
+                    continue
                 if found is None:
                     break
                 message, at = found
                 messages.append(message)
         self._rest = data[at:] if at else data
         return packets, messages
+
+    def _pass_by(self, data: bytes, at: int) -> int:
+        """Where the next packet seems to begin: after a dollar, one of the channels, and RTP's version."""
+        start, dollar = at, data.find(_DOLLAR, at)
+        while dollar >= 0 and dollar + _SEEMING <= len(data):
+            if data[dollar + 1] in self.channels and data[dollar + 4] & 0xC0 == 0x80:
+                break
+            dollar = data.find(_DOLLAR, dollar + 1)
+        at = dollar if dollar >= 0 else len(data)
+        self._passed_by += at - start
+        if not self.channels or self._passed_by > MOST_PASSED_BY:
+            raise NotRtsp("what came is neither a packet nor an answer")
+        return at

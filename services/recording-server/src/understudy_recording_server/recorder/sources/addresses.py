@@ -22,6 +22,7 @@ _METADATA = frozenset(
 )
 """Metadata services of clouds outside the link-local ranges."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}(%[A-Za-z0-9]{1,15})?")
 
@@ -88,6 +89,8 @@ def camera_address(url: str, username: str = "", password: str = "") -> CameraAd
         raise AddressRefused("the camera's address has no valid port")
     if not username and not password:
         username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if _CONTROL.search(username + password):
+        raise AddressRefused("the camera's user name or password has a control character")
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (f"?{parts.query}" if parts.query else "")
     return CameraAddress(scheme, host, port or DEFAULT_PORTS[scheme], target, username, password)
 

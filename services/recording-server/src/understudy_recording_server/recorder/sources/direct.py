@@ -11,6 +11,7 @@ from av.container import InputContainer
 
 from understudy_recording_server.recorder.frames import Arrived, Streams
 from understudy_recording_server.recorder.sources.problems import (
+    BROKE_OFF,
     ENDED,
     SOCKET_TIMEOUT_S,
     STALLED,
@@ -20,7 +21,7 @@ from understudy_recording_server.recorder.sources.problems import (
     no_stream,
     refused,
 )
-from understudy_recording_server.recorder.sources.read_loop import ReadLoop
+from understudy_recording_server.recorder.sources.read_loop import CARE_EVERY_S, ReadLoop
 from understudy_recording_server.recorder.sources.tracks import Tracks
 from understudy_recording_server.rtsp.access_units import FrameTooLarge, Unsuited
 from understudy_recording_server.rtsp.conversation import ConnectionEnded, Conversation, Refused
@@ -29,6 +30,8 @@ from understudy_recording_server.rtsp.rtp import receiver_report
 
 KEY_FRAME_WITHIN_S = 30.0
 """Longer than between the key frames of nearly all cameras: FFmpeg may know another sign of one."""
+MOST_DAMAGED = 50
+"""Frames with missing packets before the first key frame: FFmpeg may not mind."""
 _REPORT_EVERY_S = 5.0
 """RFC 3550, 6.2."""
 _NAME = b"understudy"
@@ -37,6 +40,7 @@ _NAME = b"understudy"
 class DirectSource:
     """An open stream, read by the loop that all share."""
 
+    through_ffmpeg = False
     may_end_in_pieces = False
     tells_silence = True
 
@@ -62,7 +66,7 @@ class DirectSource:
         self._has_frame = False
         self._begun_s = self._last_frame_s = now_s = time.monotonic()
         self._ssrc = secrets.randbits(32)
-        self._keep_alive_every_s = max(1.0, min(conversation.session_s / 2, 30.0))
+        self._keep_alive_every_s = max(CARE_EVERY_S, min(conversation.session_s / 2, 30.0))
         self._keep_alive_at_s = now_s + self._keep_alive_every_s
         self._report_at_s = now_s + _REPORT_EVERY_S
 
@@ -82,6 +86,10 @@ class DirectSource:
             self._loop.read(self)
         except _NoMoreWanted:
             return
+        except NotRtsp:
+            if self._has_frame:
+                raise SourceProblem(BROKE_OFF) from None
+            raise Unsuited("what it sends is not understood") from None
         except TROUBLES as error:
             raise told(error, self._shown) from None
 
@@ -104,11 +112,14 @@ class DirectSource:
         now_s = time.monotonic()
         video = self._tracks.video
         if now_s - self._last_frame_s >= SOCKET_TIMEOUT_S:
-            if video.damaged and not self._has_frame:
-                raise Unsuited("its packets are not numbered as they should be")
+            if not self._has_frame:
+                raise Unsuited(f"no frame came within {SOCKET_TIMEOUT_S:.0f} s")
             raise SourceProblem(STALLED)
-        if not video.has_key and now_s - self._begun_s >= KEY_FRAME_WITHIN_S:
-            raise Unsuited(f"no key frame came within {KEY_FRAME_WITHIN_S:.0f} s")
+        if not video.has_key:
+            if video.damaged >= MOST_DAMAGED:
+                raise Unsuited("its packets are not numbered as they should be")
+            if now_s - self._begun_s >= KEY_FRAME_WITHIN_S:
+                raise Unsuited(f"no key frame came within {KEY_FRAME_WITHIN_S:.0f} s")
         if now_s >= self._report_at_s:
             self._report_at_s = now_s + _REPORT_EVERY_S
             for channel in self._tracks.channels:
@@ -146,13 +157,13 @@ def told(error: Exception, shown: str) -> Exception:
     match error:
         case Refused() if error.elsewhere:
             return elsewhere(shown)
-        case Refused() if error.is_transport:
-            return Unsuited("it does not send within the connection")
         case Refused():
             return refused(error.status)
         case ConnectionEnded():
             return SourceProblem(ENDED)
-        case NotRtsp() | FrameTooLarge():
+        case NotRtsp():
+            return Unsuited("what it answers is not understood")
+        case FrameTooLarge():
             return no_stream(shown)
         case OSError():
             return failed(error, shown)

@@ -21,13 +21,12 @@ from understudy_recording_server.recorder.sources.direct import TROUBLES, Direct
 from understudy_recording_server.recorder.sources.problems import (
     NO_PARAMETERS,
     SOCKET_TIMEOUT_S,
-    SourceProblem,
 )
 from understudy_recording_server.recorder.sources.read_loop import ReadLoop
-from understudy_recording_server.recorder.sources.tracks import Tracks
+from understudy_recording_server.recorder.sources.tracks import REORDERED, Tracks
 from understudy_recording_server.rtsp.access_units import Unsuited
 from understudy_recording_server.rtsp.conversation import Conversation
-from understudy_recording_server.rtsp.description import description_of, medias_of
+from understudy_recording_server.rtsp.description import description_of
 from understudy_recording_server.rtsp.login import Login
 
 PARAMETERS_WITHIN_S = 10.0
@@ -37,7 +36,8 @@ PARAMETERS_WITHIN_S = 10.0
 def open_directly(
     address: CameraAddress, ip: str, clock: Clock, loop: ReadLoop, *, with_sound: bool
 ) -> DirectSource:
-    """Connect to a camera at a checked address. This ends within seconds; other threads run meanwhile.
+    """Connect to a camera at a checked address. Each answer is waited for `SOCKET_TIMEOUT_S` at most; other
+    threads run meanwhile.
 
     Raises:
         SourceProblem: with the reason in clear words, and whether the camera refused.
@@ -45,9 +45,10 @@ def open_directly(
     """
     try:
         with contextlib.ExitStack() as undo:
-            connected = undo.enter_context(socket.create_connection((ip, address.port), SOCKET_TIMEOUT_S))
+            connected = socket.create_connection((ip, address.port), SOCKET_TIMEOUT_S)
             login = Login(address.username, address.password)
             conversation = Conversation(connected, address.bare_url_at(ip), login, SOCKET_TIMEOUT_S)
+            undo.callback(conversation.close)
             source = _begun(conversation, address.shown, clock, loop, with_sound=with_sound)
             undo.pop_all()
             return source
@@ -58,17 +59,18 @@ def open_directly(
 def _begun(
     conversation: Conversation, shown: str, clock: Clock, loop: ReadLoop, *, with_sound: bool
 ) -> DirectSource:
-    chosen = chosen_streams(medias_of(conversation.describe()), with_sound=with_sound)
-    conversation.set_up(chosen.video)
-    if chosen.sound is not None:
-        conversation.set_up(chosen.sound)
-    channels = conversation.play()
-    if len({channel.number for channel in channels}) < len(channels):
-        raise Unsuited("it sends several streams on one channel")
-    tracks = Tracks(chosen, channels, clock)
+    chosen = chosen_streams(conversation.describe(), with_sound=with_sound)
     with contextlib.ExitStack() as undo:
         template = undo.enter_context(_template(chosen))
-        streams, first = _streams(chosen, template, conversation, tracks)
+        sets = _described_sets(chosen, template)
+        conversation.set_up(chosen.video)
+        if chosen.sound is not None:
+            conversation.set_up(chosen.sound)
+        channels = conversation.play()
+        if len({channel.number for channel in channels}) < len(channels):
+            raise Unsuited("it sends several streams on one channel")
+        tracks = Tracks(chosen, channels, clock)
+        streams, first = _streams(chosen, template, sets, conversation, tracks)
         undo.pop_all()
     return DirectSource(conversation, template, streams, tracks, first, loop, shown)
 
@@ -100,29 +102,44 @@ def _template(chosen: Chosen) -> InputContainer:
         raise Unsuited("the description makes no sense to FFmpeg") from None
 
 
+def _described_sets(chosen: Chosen, template: InputContainer) -> tuple[bytes, ...]:
+    """The parameter sets of the description, if it has some; before anything is set up, since a camera may
+    have room for one session only."""
+    described = template.streams.video[0].codec_context.extradata
+    sets = opening(described, SYNTAXES[chosen.codec]).parameters if described else ()
+    _be_in_order(sets, chosen.codec)
+    return sets
+
+
+def _be_in_order(sets: tuple[bytes, ...], codec: str) -> None:
+    if reorders(sets, codec):
+        raise Unsuited(REORDERED)
+
+
 def _streams(
-    chosen: Chosen, template: InputContainer, conversation: Conversation, tracks: Tracks
+    chosen: Chosen,
+    template: InputContainer,
+    sets: tuple[bytes, ...],
+    conversation: Conversation,
+    tracks: Tracks,
 ) -> tuple[Streams, list[Arrived]]:
     """The streams with their parameters, and the frames that had to be waited for to know them."""
     [video] = template.streams.video
     audio = next(iter(template.streams.audio), None)
-    syntax = SYNTAXES[chosen.codec]
-    told = video.codec_context.extradata
-    sets = opening(told, syntax).parameters if told else ()
     size = told_size(sets, chosen.codec)
     first: list[Arrived] = []
     until_s = time.monotonic() + PARAMETERS_WITHIN_S
     while size is None:
         if time.monotonic() > until_s:
-            raise SourceProblem(NO_PARAMETERS)
+            raise Unsuited(NO_PARAMETERS)
         for frame in tracks.take(conversation.receive()):
-            first.append(frame)
-            if frame.is_video and frame.is_key and size is None:
+            if size is None and frame.is_key:
                 data = bytes(frame.packet)
-                sets = opening(data, syntax).parameters
+                sets = opening(data, SYNTAXES[chosen.codec]).parameters
                 size = told_size(sets, chosen.codec) or (decoded_size(data, chosen.codec) if sets else None)
-    if reorders(sets, chosen.codec):
-        raise Unsuited("the pictures come in another order than they are shown")
+            if size is not None:
+                first.append(frame)
+    _be_in_order(sets, chosen.codec)
     video.codec_context.width, video.codec_context.height = size
     parameters = Parameters(annex_b(sets), *size)
     audio_tick_s = 1 / chosen.sound.clock_hz if chosen.sound else 0.0

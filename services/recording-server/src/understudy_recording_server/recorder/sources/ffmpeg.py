@@ -52,6 +52,7 @@ _AUDIO = "aac"
 class FfmpegSource:
     """An open stream. Close it in the thread that reads it."""
 
+    through_ffmpeg = True
     may_end_in_pieces = True
     """FFmpeg gives out what it has of a frame when the connection ends, and no player could decode that."""
     tells_silence = False

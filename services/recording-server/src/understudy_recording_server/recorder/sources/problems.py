@@ -12,6 +12,7 @@ SOCKET_TIMEOUT_S = 4.0
 STALLED = f"stalled: no frame for {SOCKET_TIMEOUT_S:.0f} s"
 ENDED = "the camera ended the stream"
 NO_VIDEO = "the camera sends no video"
+BROKE_OFF = "the camera sent something else than its stream"
 NO_PARAMETERS = "the camera has not sent its video parameters yet"
 
 _NO_STREAM = "what {shown} answers is no video stream"
@@ -21,6 +22,7 @@ _BY_STATUS = {
     401: "the camera refused the user name or password",
     403: "the camera forbids this user to see the stream",
     404: "the camera has no stream under this address",
+    461: "the camera does not send over this transport: choose the other, TCP or UDP",
 }
 
 

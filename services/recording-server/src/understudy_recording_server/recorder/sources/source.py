@@ -16,13 +16,13 @@ from understudy_recording_server.recorder.sources.direct_opening import open_dir
 from understudy_recording_server.recorder.sources.ffmpeg import SHORT_PROBE_BYTES, open_with_ffmpeg
 from understudy_recording_server.recorder.sources.problems import SourceProblem
 from understudy_recording_server.recorder.sources.read_loop import ReadLoop
-from understudy_recording_server.rtsp.access_units import Unsuited
 
 
 class Source(Protocol):
     """An open stream."""
 
     streams: Streams
+    through_ffmpeg: bool
     may_end_in_pieces: bool
     """Whether the last frame of a connection that ended by itself may be a part of one."""
     tells_silence: bool
@@ -47,11 +47,11 @@ def open_source(
     through_ffmpeg: bool = False,
     probe_bytes: int = SHORT_PROBE_BYTES,
 ) -> Source:
-    """Connect to a camera. This ends within seconds, unless the camera sends just enough to keep the
-    connection busy. Other threads run meanwhile.
+    """Connect to a camera. Each answer is waited for some seconds; other threads run meanwhile.
 
     Raises:
         SourceProblem: with the reason in clear words, and whether the camera refused.
+        Unsuited: it must be opened again `through_ffmpeg`, after a pause: a camera may not be ready at once.
     """
     try:
         address = camera_address(spec.url, spec.username, spec.password)
@@ -59,10 +59,7 @@ def open_source(
     except AddressRefused as error:
         raise SourceProblem(error.message, CameraState.REFUSED) from None
     if spec.transport == "tcp" and address.scheme == "rtsp" and not through_ffmpeg:
-        try:
-            return open_directly(address, ip, clock, loop, with_sound=spec.audio != "off")
-        except Unsuited:
-            pass  # It goes on where it would have begun.
+        return open_directly(address, ip, clock, loop, with_sound=spec.audio != "off")
     return open_with_ffmpeg(spec, address, ip, clock, probe_bytes=probe_bytes)
 
 

@@ -16,6 +16,7 @@ from understudy_recording_server.rtsp.conversation import Channel
 from understudy_recording_server.rtsp.rtp import SenderReport, sender_report, signed_step
 from understudy_recording_server.rtsp.wire import Packet as Received
 
+REORDERED = "its pictures come in another order than they are shown"
 _WATCHED_FRAMES = 50
 _FEWEST_STEPS_BACK = 3
 """So many among the watched frames are no accident: pictures come in another order than they are shown."""
@@ -98,7 +99,7 @@ class VideoTrack:
         if -_LONGEST_STEP_BACK_S * self._clock_hz < step < 0:
             self._steps_back += 1
             if self._steps_back >= _FEWEST_STEPS_BACK:
-                raise Unsuited("the pictures come in another order than they are shown")
+                raise Unsuited(REORDERED)
         if self._watched >= _WATCHED_FRAMES:
             self._watched = self._steps_back = 0
 
