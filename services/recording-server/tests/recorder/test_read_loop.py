@@ -201,7 +201,7 @@ def test_many_that_wait_a_little_wait_side_by_side(loop: ReadLoop, readers: Thre
 def test_one_that_waited_goes_back_to_the_others(
     loop: ReadLoop, readers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read_loop, "CALM_S", 0.5)
+    monkeypatch.setattr(read_loop, "ALONE_S", 0.3)
     may_go_on, held = threading.Event(), threading.Event()
     threads: list[str] = []
 

@@ -26,11 +26,14 @@ STUCK_AGAIN_S = 0.02
 """The same while one is stuck: a disk hangs for all who write to it."""
 MOST_BUSY = 0.7
 """Of the time: a thread that is busier, and works less than half of it, waits for something."""
-CALM_S = 10.0
-"""A connection with a thread of its own goes back to the others after so long without waiting."""
-LONGEST_CALM_S = 300.0
-CALM_SHARE = 0.02
-"""Of the time: what a connection needs that does not wait."""
+BUSY_LOOKS = 4
+"""So many times in a row: while many cameras are opened, it waits for those who do that."""
+ALONE_S = 10.0
+"""A connection with a thread of its own goes back to the others after so long; if it must leave them again
+soon, for twice as long. What a thread waits for, a disk or its turn in the interpreter, it cannot tell."""
+LONGEST_ALONE_S = 300.0
+FORGIVEN_S = 60.0
+"""After so long among the others it begins with `ALONE_S` again."""
 _BUFFER_BYTES = 1 << 18
 
 
@@ -54,7 +57,8 @@ class _Reading:
         self.ended: Future[None] = Future()
         self.is_aside = False
         """Whether it has a thread of its own."""
-        self.calm_s = CALM_S
+        self.alone_s = ALONE_S
+        self.back_at_s = time.monotonic()
         self.took_s = 0.0
         """Of the shared thread's time, since it last looked."""
 
@@ -81,6 +85,7 @@ class ReadLoop:
         self._busy_with: _Reading | None = None
         self._busy_since_s = 0.0
         self._stuck: set[_Reading] = set()
+        self._busy_looks = 0
         self._is_running = False
         self._closing = Event()
 
@@ -152,7 +157,9 @@ class ReadLoop:
         """Give threads of their own to those that the shared one waits for the most, if it waits too much."""
         readings = list(self._readings.values())
         busy_s = sum(reading.took_s for reading in readings)
-        if busy_s > MOST_BUSY * passed_s and worked_s < busy_s / 2:
+        is_waiting = busy_s > MOST_BUSY * passed_s and worked_s < busy_s / 2
+        self._busy_looks = self._busy_looks + 1 if is_waiting else 0
+        if self._busy_looks >= BUSY_LOOKS:
             slowest = sorted(readings, key=lambda reading: reading.took_s, reverse=True)
             for reading in slowest[: 1 + len(slowest) // 4]:
                 with self._guard:
@@ -166,35 +173,33 @@ class ReadLoop:
             reading.took_s = 0.0
 
     def _run_alone(self, reading: _Reading) -> None:
-        """A connection's own thread, until it has not waited for a while."""
+        """A connection's own thread, for some time."""
         with self._guard:
             self._stuck.discard(reading)
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         poll = select.poll()
         poll.register(reading.descriptor, select.POLLIN)
-        looked_at_s = calm_since_s = time.monotonic()
-        took_s = 0.0
+        care_at_s = time.monotonic()
+        until_s = care_at_s + reading.alone_s
         while not self._closing.is_set():
             ready = poll.poll(CARE_EVERY_S * 1000)
-            began_s = time.monotonic()
             error = reading.step(buffer) if ready else None
             now_s = time.monotonic()
-            took_s += now_s - began_s
-            if error is None and now_s - looked_at_s >= CARE_EVERY_S:
+            if error is None and now_s >= care_at_s:
                 error = reading.step(None)
-                if took_s > CALM_SHARE * (now_s - looked_at_s):
-                    calm_since_s = now_s
-                looked_at_s, took_s = now_s, 0.0
+                care_at_s = now_s + CARE_EVERY_S
             if error is not None:
                 self._end(reading, error)
                 return
-            if now_s - calm_since_s >= reading.calm_s:
+            if now_s >= until_s:
                 self._take_back(reading)
                 return
-            time.sleep(LONGEST_REST_S / 2)
+            time.sleep(LONGEST_REST_S)
 
     def _put_aside(self, reading: _Reading) -> None:
         reading.is_aside = True
+        if time.monotonic() - reading.back_at_s > FORGIVEN_S:
+            reading.alone_s = ALONE_S
         with contextlib.suppress(OSError):  # It may have been closed, which does the same.
             self._epoll.unregister(reading.descriptor)
 
@@ -202,8 +207,8 @@ class ReadLoop:
         with self._guard:
             if self._closing.is_set():
                 return
-            # Slower each time: it may do well alone and not among others.
-            reading.calm_s = min(2 * reading.calm_s, LONGEST_CALM_S)
+            reading.alone_s = min(2 * reading.alone_s, LONGEST_ALONE_S)
+            reading.back_at_s = time.monotonic()
             reading.is_aside = False
             self._epoll.register(reading.descriptor, select.EPOLLIN)
 
