@@ -10,8 +10,8 @@ from understudy_recording_server.recorder.recording import Recording
 
 
 class ByEvent:
-    """Lets frames through to the recording while an event lasts. Belongs to the camera's thread; `happened`
-    may be called from any."""
+    """Lets frames through to the recording while an event lasts. Belongs to whoever holds the camera's lock;
+    `happened` may be called from any thread."""
 
     def __init__(self, recording: Recording, recent: Recent, watch: Callable[[Frame], None]) -> None:
         """`recent` holds what came before the present frame, `watch` takes video that is not recorded."""

@@ -64,7 +64,7 @@ class Door:
 
 
 class Outlet:
-    """A socket and a thread that writes to it, so that the camera's thread never waits for a reader."""
+    """A socket and a thread that writes to it, so that who reads the camera never waits for a viewer."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

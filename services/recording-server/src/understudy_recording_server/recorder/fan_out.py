@@ -10,7 +10,7 @@ from understudy_recording_server.recorder.frames import Frame, Streams
 
 
 class Sink(Protocol):
-    """Takes a camera's frames, on the camera's thread: it must not block, and others wait while it works.
+    """Takes a camera's frames, in the thread that reads the camera, and many others: it must not block.
 
     Calls come one at a time. A sink that raises is detached; the others go on.
     """
@@ -28,7 +28,7 @@ class Sink(Protocol):
 
 class FanOut:
     """The sinks of one camera. `attach` and `detach` come from any thread and never wait for a sink; all
-    else belongs to the camera's thread (or to whoever holds the camera's lock)."""
+    else belongs to whoever holds the camera's lock."""
 
     def __init__(self, on_failure: Callable[[Sink, Exception], None]) -> None:
         """`on_failure` is told about a sink that raised and has been detached."""

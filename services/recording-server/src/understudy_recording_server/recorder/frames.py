@@ -1,4 +1,4 @@
-"""What a camera's thread hands to its sinks: frames with times that a muxer accepts."""
+"""What a camera hands to its sinks: frames with times that a muxer accepts."""
 
 from __future__ import annotations
 

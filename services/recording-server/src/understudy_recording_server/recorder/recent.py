@@ -15,7 +15,7 @@ _FRAME_OVERHEAD = 700
 class Recent:
     """A sink that is always there, so it does next to nothing: it keeps what is in memory anyway.
 
-    Belongs to the camera's thread; `keep_s` may be set from any.
+    Belongs to whoever holds the camera's lock; `keep_s` may be set from any.
     """
 
     def __init__(self, keep_s: float = 0.0) -> None:

@@ -27,7 +27,7 @@ class RunRecord:
     """Counts and states of a run; changes are reported at once.
 
     The camera's lock guards what changes it, but for `keep`. Reading needs none, for a status must not wait
-    for a disk that the camera's thread waits for.
+    for a disk that who reads the camera waits for.
     """
 
     def __init__(

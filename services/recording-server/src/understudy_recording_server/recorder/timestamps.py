@@ -124,8 +124,8 @@ class Timeline:
 class AudioTimeline:
     """Places audio on the time of its connection's video: 0 is the first video frame.
 
-    Both clocks are the same as far as the camera tells (FFmpeg aligns them by RTCP); where they are further
-    apart than any camera's delay, arrival decides.
+    Both clocks are the same as far as the camera tells (FFmpeg aligns them by RTCP, our own reader by
+    RTP-Info, else by arrival); where they are further apart than any camera's delay, arrival decides.
     """
 
     def __init__(self, tick_s: float, video: Timeline) -> None:
