@@ -78,9 +78,11 @@ def readers() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def loop(readers: ThreadPoolExecutor) -> Iterator[ReadLoop]:
-    running = ReadLoop()
+    troubles: list[Exception] = []
+    running = ReadLoop(troubles.append)
     yield running
     running.close()  # Before the pool waits for those who read.
+    assert troubles == []
 
 
 def _end(*listeners: Listener) -> None:
@@ -164,7 +166,10 @@ def test_one_that_is_held_up_holds_up_no_other(loop: ReadLoop, readers: ThreadPo
     assert [listener.overlaps for listener in (*slow, quick)] == [0, 0, 0]
 
 
-def test_many_that_wait_a_little_wait_side_by_side(loop: ReadLoop, readers: ThreadPoolExecutor) -> None:
+@pytest.mark.parametrize("count", [5, 8, 12])
+def test_many_that_wait_a_little_wait_side_by_side(
+    loop: ReadLoop, readers: ThreadPoolExecutor, count: int
+) -> None:
     """As cameras do whose disk has become slow: no single wait is long."""
     inside = threading.Semaphore(0)
     together = threading.Event()
@@ -175,13 +180,13 @@ def test_many_that_wait_a_little_wait_side_by_side(loop: ReadLoop, readers: Thre
         nonlocal waiting
         with guard:
             waiting += 1
-            if waiting >= 5:
+            if waiting >= count // 2:
                 together.set()
         inside.acquire(timeout=0.02)
         with guard:
             waiting -= 1
 
-    listeners = [Listener(pause) for _ in range(12)]
+    listeners = [Listener(pause) for _ in range(count)]
     futures = [readers.submit(loop.read, listener) for listener in listeners]
     sent = 0
     while not together.is_set():

@@ -19,13 +19,10 @@ from understudy_footage import FootageRoot
 from understudy_runtime.clock import SystemClock
 
 from understudy_recording_server.recorder.control import Recorder
+from understudy_recording_server.recorder.memory import keep_together
 from understudy_recording_server.recorder.startup import claim
 
 _PR_SET_PDEATHSIG = 1
-_M_ARENA_MAX = -8
-_ARENAS = 2
-"""Places that malloc takes memory from. By default there are eight a core: what one camera's frames needed in
-one thread is not there for its next ones in another, and memory grows for an hour."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,10 +43,8 @@ def main() -> NoReturn:
     parser.add_argument("--segment-seconds", type=_segment_seconds, default=60.0, metavar="S")
     parser.add_argument("--live-socket", type=int, default=None, metavar="FD")
     arguments = parser.parse_args()
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if hasattr(libc, "mallopt"):  # Not in every C library.
-        libc.mallopt(_M_ARENA_MAX, _ARENAS)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    keep_together()
     # Whatever a library prints must not end up among the reports.
     output = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -42,7 +42,7 @@ MOST_ABANDONED = 3
 """Connections of one camera that were given up and have not ended yet: no further one beyond these."""
 FFMPEG_ATTEMPTS = 5
 """A camera that our own reader made nothing of is opened through FFmpeg so often, without a frame in between,
-before that is tried again."""
+before that is tried again. While FFmpeg brings frames it stays with it."""
 DISK_SILENT = f"{CANNOT_WRITE}the disk does not answer"
 
 
@@ -101,6 +101,7 @@ class Camera:
         self._assembly: Assembly | None = None
         self._probe_bytes = SHORT_PROBE_BYTES
         self._ffmpeg_attempts = 0
+        self._was_steady = False
         self._tells_silence = False
         self._turn = 0
         self._threads: list[Thread] = []
@@ -207,7 +208,8 @@ class Camera:
             except SourceProblem as problem:
                 self._ended(turn, problem.state, problem.reason)
             except Unsuited as unsuited:
-                self._ffmpeg_attempts = FFMPEG_ATTEMPTS
+                if not self._is_over(turn):
+                    self._ffmpeg_attempts = FFMPEG_ATTEMPTS
                 self._ended(turn, CameraState.RECONNECTING, f"opening it in another way: {unsuited}")
                 attempts = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
             except Exception as error:  # noqa: BLE001
@@ -216,11 +218,12 @@ class Camera:
                 reason = f"unexpected {type(error).__name__} in the recorder"
                 self._record.trouble(reason)
                 self._ended(turn, CameraState.RECONNECTING, reason)
-            if self._clock.monotonic() - began > STEADY_S:
+            if self._was_steady:
                 attempts = pauses(FIRST_PAUSE_S, LONGEST_PAUSE_S)
             self._stopping.wait(next(attempts))
 
     def _connect(self, turn: int) -> None:
+        self._was_steady = False
         through_ffmpeg = self._ffmpeg_attempts > 0
         if through_ffmpeg:
             self._ffmpeg_attempts -= 1
@@ -237,14 +240,18 @@ class Camera:
             self._probe_bytes = LONG_PROBE_BYTES
             raise
         self._set_tells_silence(turn, tells=source.tells_silence)
+        began_s = self._clock.monotonic()
         try:
             source.deliver(lambda arrived: self._take(source, turn, arrived))
         finally:
-            # Before the streams that the sinks were given are closed.
-            with self._lock:
-                if not self._is_over(turn):
-                    self._end_sinks(in_pieces=source.may_end_in_pieces)
-            source.close()
+            self._was_steady = self._clock.monotonic() - began_s > STEADY_S
+            try:
+                # Before the streams that the sinks were given are closed.
+                with self._lock:
+                    if not self._is_over(turn):
+                        self._end_sinks(in_pieces=source.may_end_in_pieces)
+            finally:
+                source.close()
 
     def _set_tells_silence(self, turn: int, *, tells: bool) -> None:
         with self._lock:

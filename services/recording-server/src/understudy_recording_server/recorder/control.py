@@ -14,6 +14,7 @@ from understudy_runtime.clock import Clock
 
 from understudy_recording_server.recorder.door import Door
 from understudy_recording_server.recorder.fleet import Fleet
+from understudy_recording_server.recorder.memory import GIVE_BACK_EVERY_S, give_back
 from understudy_recording_server.recorder.protocol import (
     Apply,
     CameraChanged,
@@ -114,6 +115,7 @@ class Recorder:
 
     def _tell_status(self) -> None:
         due = self._clock.monotonic() + STATUS_S
+        give_back_at = self._clock.monotonic() + GIVE_BACK_EVERY_S
         while not self._ending.is_set():
             if self._changed.wait(max(0.0, due - self._clock.monotonic())):
                 self._ending.wait(STATUS_AFTER_CHANGE_S)
@@ -123,4 +125,7 @@ class Recorder:
                 due += STATUS_S
                 if due < self._clock.monotonic():
                     due = self._clock.monotonic() + STATUS_S  # We were suspended: do not catch up.
+            if self._clock.monotonic() >= give_back_at:
+                give_back_at = self._clock.monotonic() + GIVE_BACK_EVERY_S
+                give_back()
             self._reporter.send(Status(self._clock.wall_ms(), self._fleet.statuses(measure=measure)))

@@ -43,7 +43,7 @@ class Fleet:
         self._default_segment_s = segment_s
         self._segment_s: dict[str, float] = {}
         self._finisher = Finisher(data, report)
-        self._loop = ReadLoop()
+        self._loop = ReadLoop(self._loop_failed)
         self._stoppers = ThreadPoolExecutor(8, "stopper")
         self._lock = Lock()
         self._cameras: dict[tuple[str, str], Camera] = {}
@@ -152,6 +152,9 @@ class Fleet:
         self._stoppers.shutdown(wait=True)
         self._loop.close()
         self._finisher.close()
+
+    def _loop_failed(self, error: Exception) -> None:
+        self._report(Trouble(f"reading cameras met an unexpected {type(error).__name__}, and goes on"))
 
     def _serve_subs(self, folder: str, wanted: dict[str, CameraSpec], stopped: list[str]) -> None:
         for id_, spec in wanted.items():

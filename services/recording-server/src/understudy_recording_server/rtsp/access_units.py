@@ -98,6 +98,11 @@ class AccessUnits:
         self.unknown = 0
         """Payloads passed by so far, because of their kind."""
 
+    @property
+    def has_packets(self) -> bool:
+        """Whether a packet of the stream has come."""
+        return self._expected >= 0
+
     def take(self, packet: bytes) -> Sequence[AccessUnit]:
         """The frames that are whole with this packet: none for most packets.
 

@@ -60,12 +60,12 @@ def take_message(data: bytes, at: int) -> tuple[Message, int] | None:
     Raises:
         NotRtsp: it is none, or longer than any camera's.
     """
+    if not _BEGINNING.match(data, at):
+        raise NotRtsp("what came is neither a packet nor an answer")
     head_end = _HEAD_END.search(data, at, at + LONGEST_HEAD_BYTES)
     if head_end is None:
         if len(data) - at >= LONGEST_HEAD_BYTES:
             raise NotRtsp(f"the head of an answer is longer than {LONGEST_HEAD_BYTES} bytes")
-        if not _BEGINNING.match(data, at):
-            raise NotRtsp("what came is neither a packet nor an answer")
         return None
     first, *lines = _LINE_END.split(data[at : head_end.start()].decode("utf-8", "replace"))
     status, method = _STATUS_LINE.match(first), _REQUEST_LINE.match(first)

@@ -8,7 +8,8 @@ _DOLLAR = 0x24
 _LINE_ENDS = b"\r\n"
 _SEEMING = 5
 MOST_PASSED_BY = 1 << 16
-"""Bytes of nonsense between two packets."""
+"""Bytes of nonsense, less those of packets since."""
+_COST_BYTES = 1 << 10
 
 Packet = tuple[int, bytes]
 """Channel, and what came on it."""
@@ -23,6 +24,7 @@ class Wire:
         """Those that packets come on, as soon as they do: what is neither packet nor message between them is
         passed by then, for some cameras send such things."""
         self._passed_by = 0
+        self._is_lost = False
 
     def feed(self, data: bytes) -> tuple[list[Packet], list[Message]]:
         """What is whole with these bytes.
@@ -38,14 +40,18 @@ class Wire:
         while at < end:
             first = data[at]
             if first == _DOLLAR:
-                if end - at < 4:
+                if end - at < (_SEEMING if self._is_lost else 4):
                     break
+                if self._is_lost and not self._seems(data, at):
+                    at = self._pass_by(data, at)
+                    continue
                 behind = at + 4 + (data[at + 2] << 8 | data[at + 3])
                 if behind > end:
                     break
                 packets.append((data[at + 1], data[at + 4 : behind]))
+                self._passed_by = max(0, self._passed_by - (behind - at))
+                self._is_lost = False
                 at = behind
-                self._passed_by = 0
             elif first in _LINE_ENDS:
                 at += 1  # Some cameras send an empty line between messages.
             else:
@@ -62,14 +68,16 @@ class Wire:
         return packets, messages
 
     def _pass_by(self, data: bytes, at: int) -> int:
-        """Where the next packet seems to begin: after a dollar, one of the channels, and RTP's version."""
-        start, dollar = at, data.find(_DOLLAR, at)
-        while dollar >= 0 and dollar + _SEEMING <= len(data):
-            if data[dollar + 1] in self.channels and data[dollar + 4] & 0xC0 == 0x80:
-                break
-            dollar = data.find(_DOLLAR, dollar + 1)
-        at = dollar if dollar >= 0 else len(data)
-        self._passed_by += at - start
+        """Where a packet may begin behind this: at the next dollar, or at the end. It must then seem one."""
+        self._is_lost = True
+        dollar = data.find(_DOLLAR, at + 1)
+        found = dollar if dollar >= 0 else len(data)
+        # Looking costs time, however little is passed by.
+        self._passed_by += max(found - at, _COST_BYTES)
         if not self.channels or self._passed_by > MOST_PASSED_BY:
             raise NotRtsp("what came is neither a packet nor an answer")
-        return at
+        return found
+
+    def _seems(self, data: bytes, at: int) -> bool:
+        """Whether one of the channels and RTP's version are behind this dollar."""
+        return data[at + 1] in self.channels and data[at + 4] & 0xC0 == 0x80

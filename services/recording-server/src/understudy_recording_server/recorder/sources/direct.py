@@ -4,6 +4,7 @@ H.265 and AAC. What most cameras do, for a fraction of what FFmpeg needs; the re
 from __future__ import annotations
 
 import secrets
+import socket
 import time
 from collections.abc import Callable
 
@@ -71,8 +72,8 @@ class DirectSource:
         self._report_at_s = now_s + _REPORT_EVERY_S
 
     def deliver(self, take: Callable[[Arrived], bool]) -> None:
-        """Hand over frames in the order of arrival, in a thread of the loop's, until `take` answers that it
-        wants none; the caller waits.
+        """Hand over frames in the order of arrival until `take` answers that it wants none: first those that
+        have come already, then the others in a thread of the loop's, while the caller waits.
 
         Raises:
             SourceProblem: the stream ended, failed, or no frame came for `SOCKET_TIMEOUT_S`.
@@ -111,9 +112,9 @@ class DirectSource:
     def care(self) -> None:
         now_s = time.monotonic()
         video = self._tracks.video
-        if now_s - self._last_frame_s >= SOCKET_TIMEOUT_S:
-            if not self._has_frame:
-                raise Unsuited(f"no frame came within {SOCKET_TIMEOUT_S:.0f} s")
+        if now_s - self._last_frame_s >= SOCKET_TIMEOUT_S and not self._has_unread():
+            if video.has_packets and not self._has_frame:
+                raise Unsuited(f"no frame was whole within {SOCKET_TIMEOUT_S:.0f} s")
             raise SourceProblem(STALLED)
         if not video.has_key:
             if video.damaged >= MOST_DAMAGED:
@@ -131,6 +132,13 @@ class DirectSource:
     def close(self) -> None:
         self._conversation.close()
         self._template.close()
+
+    def _has_unread(self) -> bool:
+        """Whether something waits for us: then it is we who are late, not the camera."""
+        try:
+            return bool(self._conversation.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     def _hand(self, frames: list[Arrived]) -> None:
         has_picture = False

@@ -31,6 +31,8 @@ from understudy_recording_server.rtsp.login import Login
 
 PARAMETERS_WITHIN_S = 10.0
 """For cameras that send their parameter sets only in the stream: a key frame must come within this."""
+OPENED_WITHIN_S = 14.0
+"""With all answers; then somebody else would give it up (`Camera.check`)."""
 
 
 def open_directly(
@@ -59,6 +61,7 @@ def open_directly(
 def _begun(
     conversation: Conversation, shown: str, clock: Clock, loop: ReadLoop, *, with_sound: bool
 ) -> DirectSource:
+    began_s = time.monotonic()
     chosen = chosen_streams(conversation.describe(), with_sound=with_sound)
     with contextlib.ExitStack() as undo:
         template = undo.enter_context(_template(chosen))
@@ -70,7 +73,8 @@ def _begun(
         if len({channel.number for channel in channels}) < len(channels):
             raise Unsuited("it sends several streams on one channel")
         tracks = Tracks(chosen, channels, clock)
-        streams, first = _streams(chosen, template, sets, conversation, tracks)
+        until_s = min(time.monotonic() + PARAMETERS_WITHIN_S, began_s + OPENED_WITHIN_S)
+        streams, first = _streams(chosen, template, sets, conversation, tracks, until_s)
         undo.pop_all()
     return DirectSource(conversation, template, streams, tracks, first, loop, shown)
 
@@ -122,13 +126,13 @@ def _streams(
     sets: tuple[bytes, ...],
     conversation: Conversation,
     tracks: Tracks,
+    until_s: float,
 ) -> tuple[Streams, list[Arrived]]:
     """The streams with their parameters, and the frames that had to be waited for to know them."""
     [video] = template.streams.video
     audio = next(iter(template.streams.audio), None)
     size = told_size(sets, chosen.codec)
     first: list[Arrived] = []
-    until_s = time.monotonic() + PARAMETERS_WITHIN_S
     while size is None:
         if time.monotonic() > until_s:
             raise Unsuited(NO_PARAMETERS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Event, Lock, Thread
 from typing import Protocol
@@ -77,7 +78,9 @@ class _Reading:
 class ReadLoop:
     """Reads connections until they end. `read` may be called from any thread, and waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, trouble: Callable[[Exception], None]) -> None:
+        """`trouble` is told of what must not happen: the loop goes on."""
+        self._trouble = trouble
         self._epoll = select.epoll()
         self._guard = Lock()
         self._readings: dict[int, _Reading] = {}
@@ -96,9 +99,9 @@ class ReadLoop:
             if self._closing.is_set():
                 return
             if not self._is_running:
+                _start("read-loop-watch", self._watch)
+                _start(f"read-loop-{self._turn}", self._run, self._turn)
                 self._is_running = True
-                self._start()
-                Thread(target=self._watch, name="read-loop-watch", daemon=True).start()
             self._epoll.register(reading.descriptor, select.EPOLLIN)
             self._readings[reading.descriptor] = reading
         reading.ended.result()
@@ -111,25 +114,32 @@ class ReadLoop:
         for reading in left:
             reading.ended.set_result(None)
 
-    def _start(self) -> None:
-        Thread(target=self._run, args=[self._turn], name=f"read-loop-{self._turn}", daemon=True).start()
-
     def _run(self, turn: int) -> None:
         """The shared thread, until it is stuck and another has taken its place."""
         buffer = memoryview(bytearray(_BUFFER_BYTES))
-        looked_at_s, worked_s = time.monotonic(), time.thread_time()
         while not self._closing.is_set():
+            try:
+                if not self._look(turn, buffer):
+                    return
+            except Exception as error:  # noqa: BLE001 - all cameras would stop
+                self._trouble(error)
+                time.sleep(LONGEST_REST_S)
+
+    def _look(self, turn: int, buffer: memoryview) -> bool:
+        """Read for a while, then care for all; whether this thread is to go on."""
+        began_s, worked_s = time.monotonic(), time.thread_time()
+        passed_s = 0.0
+        while passed_s < CARE_EVERY_S:
             for descriptor, _ in self._epoll.poll(CARE_EVERY_S):
                 if not self._step(turn, descriptor, buffer):
-                    return
-            passed_s = time.monotonic() - looked_at_s
-            if passed_s >= CARE_EVERY_S:
-                for descriptor in list(self._readings):
-                    if not self._step(turn, descriptor, None):
-                        return
-                self._spread(turn, passed_s, time.thread_time() - worked_s)
-                looked_at_s, worked_s = time.monotonic(), time.thread_time()
+                    return False
             time.sleep(min(LONGEST_REST_S, REST_A_CONNECTION_S * len(self._readings)))
+            passed_s = time.monotonic() - began_s
+        for descriptor in list(self._readings):
+            if not self._step(turn, descriptor, None):
+                return False
+        self._spread(turn, passed_s, time.thread_time() - worked_s)
+        return True
 
     def _step(self, turn: int, descriptor: int, buffer: memoryview | None) -> bool:
         """Whether this thread is to go on."""
@@ -155,7 +165,7 @@ class ReadLoop:
 
     def _spread(self, turn: int, passed_s: float, worked_s: float) -> None:
         """Give threads of their own to those that the shared one waits for the most, if it waits too much."""
-        readings = list(self._readings.values())
+        readings = [reading for reading in list(self._readings.values()) if not reading.is_aside]
         busy_s = sum(reading.took_s for reading in readings)
         is_waiting = busy_s > MOST_BUSY * passed_s and worked_s < busy_s / 2
         self._busy_looks = self._busy_looks + 1 if is_waiting else 0
@@ -163,18 +173,19 @@ class ReadLoop:
             slowest = sorted(readings, key=lambda reading: reading.took_s, reverse=True)
             for reading in slowest[: 1 + len(slowest) // 4]:
                 with self._guard:
-                    if turn != self._turn or self._readings.get(reading.descriptor) is not reading:
+                    if turn != self._turn:
+                        return
+                    if reading.is_aside or self._readings.get(reading.descriptor) is not reading:
                         continue
+                    # First: without a thread nothing must have changed.
+                    _start(f"read-{reading.descriptor}", self._run_alone, reading)
                     self._put_aside(reading)
-                Thread(
-                    target=self._run_alone, args=[reading], name=f"read-{reading.descriptor}", daemon=True
-                ).start()
         for reading in readings:
             reading.took_s = 0.0
 
     def _run_alone(self, reading: _Reading) -> None:
         """A connection's own thread, for some time."""
-        with self._guard:
+        with self._guard:  # Who started this thread has put the reading aside by now.
             self._stuck.discard(reading)
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         poll = select.poll()
@@ -198,6 +209,7 @@ class ReadLoop:
 
     def _put_aside(self, reading: _Reading) -> None:
         reading.is_aside = True
+        reading.took_s = 0.0
         if time.monotonic() - reading.back_at_s > FORGIVEN_S:
             reading.alone_s = ALONE_S
         with contextlib.suppress(OSError):  # It may have been closed, which does the same.
@@ -214,8 +226,8 @@ class ReadLoop:
 
     def _end(self, reading: _Reading, error: BaseException) -> None:
         with self._guard:
-            if self._closing.is_set():
-                return
+            if self._readings.get(reading.descriptor) is not reading:
+                return  # The loop has been closed.
             del self._readings[reading.descriptor]
             self._stuck.discard(reading)
             if not reading.is_aside:
@@ -229,8 +241,16 @@ class ReadLoop:
                 limit_s = STUCK_AGAIN_S if self._stuck else STUCK_S
                 if reading is None or time.monotonic() - self._busy_since_s < limit_s:
                     continue
+                try:
+                    _start(f"read-loop-{self._turn + 1}", self._run, self._turn + 1)
+                except RuntimeError as error:  # No more threads: the others wait.
+                    self._trouble(error)
+                    continue
+                self._turn += 1
                 self._busy_with = None
                 self._stuck.add(reading)
                 self._put_aside(reading)
-                self._turn += 1
-                self._start()
+
+
+def _start(name: str, target: Callable[..., None], *arguments: object) -> None:
+    Thread(target=target, args=arguments, name=name, daemon=True).start()

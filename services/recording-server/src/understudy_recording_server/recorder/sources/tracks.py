@@ -84,6 +84,11 @@ class VideoTrack:
         return found
 
     @property
+    def has_packets(self) -> bool:
+        """Whether something has come at all."""
+        return self._units.has_packets
+
+    @property
     def damaged(self) -> int:
         """Frames that had to be left out because packets of them were missing."""
         return self._units.damaged
