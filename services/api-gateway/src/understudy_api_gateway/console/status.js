@@ -14,6 +14,7 @@ let last = null;
 export function statusPage(role, { refresh, say }) {
   context = { mayStart: role !== "viewer", mayChange: role === "administrator", refresh, say };
   last = null;
+  parts.defaults = null;
   parts.problem = element("p", { class: "notice error", role: "alert", hidden: true });
   parts.failovers = element("div", { class: "cards" });
   parts.failoversSection = element("section", { "aria-labelledby": "failovers-title" },
@@ -28,11 +29,13 @@ function list(role, { title }) {
   const rows = element("ul", { class: "rows", id: `${role}-rows`, "aria-label": title });
   const empty = element("div", { class: "empty", hidden: true });
   parts[role] = { filter, rows, empty };
+  // Not before the lists are drawn: they move it, and a click under way would miss it.
+  parts.defaults = role === "recording" && context.mayChange ? element("button", {
+    type: "button", class: "link", disabled: true, onclick: () => editSettings(null, context),
+  }, "Default failover settings") : parts.defaults;
   return element("section", { "aria-labelledby": `${role}-title` },
     element("div", { class: "heading" }, element("h2", { id: `${role}-title` }, title), filter,
-      role === "recording" && context.mayChange ? element("button", {
-        type: "button", class: "link", onclick: () => editSettings(null, context),
-      }, "Default failover settings") : null), rows, empty);
+      role === "recording" ? parts.defaults : null), rows, empty);
 }
 
 export function drawStatus(state) {
@@ -43,6 +46,7 @@ export function drawStatus(state) {
   if (!state.loaded) return;
   drawFailovers(state);
   for (const role of Object.keys(ROLES)) drawList(role, state);
+  if (parts.defaults) parts.defaults.disabled = false;
 }
 
 function drawList(role, state) {
