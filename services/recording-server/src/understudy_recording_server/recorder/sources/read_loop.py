@@ -36,6 +36,8 @@ LONGEST_ALONE_S = 300.0
 FORGIVEN_S = 60.0
 """After so long among the others it begins with `ALONE_S` again."""
 _BUFFER_BYTES = 1 << 18
+_OWN_BUFFER_BYTES = 1 << 16
+"""Of a connection's own thread: there may be as many as cameras."""
 
 
 class Connection(Protocol):
@@ -187,7 +189,7 @@ class ReadLoop:
         """A connection's own thread, for some time."""
         with self._guard:  # Who started this thread has put the reading aside by now.
             self._stuck.discard(reading)
-        buffer = memoryview(bytearray(_BUFFER_BYTES))
+        buffer = memoryview(bytearray(_OWN_BUFFER_BYTES))
         poll = select.poll()
         poll.register(reading.descriptor, select.POLLIN)
         care_at_s = time.monotonic()
