@@ -221,8 +221,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="nothing but the JSON object")
     options = parser.parse_args()
-    if not 30 <= options.servers <= 5000:
-        parser.error("--servers must be from 30 to 5000")
+    if not 40 <= options.servers <= 5000:
+        parser.error("--servers must be from 40 to 5000")
     if not options.json:
         print(f"{options.servers} servers on {SITES} sites, {CAMERAS} cameras each, seed {options.seed}")
     result = asyncio.run(measure(options.servers, options.seconds, options.seed))
