@@ -34,7 +34,7 @@ async def one_failover(house, kill):
     await insist(lambda: house.stop_failover(failover), "the stop")
     await kill()
     await insist(lambda: house.reaches(failover, Phase.DONE), "the end")
-    assert await house.holders() == {"server-1"}
+    assert await insist(house.holders, "who holds the keys") == {"server-1"}
     assert is_clean(house.site.data_dir("spare-1"))
     await wait_for("ready again", house.site.look_ready, within_s=30)
 
