@@ -25,8 +25,9 @@ MUXER_WITH_SOUND = {
     "max_interleave_delta": "500000",
 }
 
-_BUFFER_BYTES = 1 << 18
-"""A fragment up to this size is a single write()."""
+_BUFFER_BYTES = 1 << 16
+"""A fragment up to this size is a single write(). Each open file has as much memory, and malloc hands it on
+from file to file until all of it has been touched: with 256 KB, 90 cameras grew by 16 MB in three minutes."""
 
 
 class PartFile:
