@@ -233,6 +233,39 @@ def test_one_that_waited_goes_back_to_the_others(
         _ended(future)
 
 
+def test_without_a_thread_to_spare_the_others_wait_and_go_on(
+    readers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = read_loop._start
+    told = threading.Event()
+
+    def no_more(name: str, *rest: object) -> None:
+        if name not in {"read-loop-watch", "read-loop-0"}:
+            raise RuntimeError("can't start new thread")
+        start(name, *rest)
+
+    monkeypatch.setattr(read_loop, "_start", no_more)
+    loop = ReadLoop(lambda _: told.set())
+
+    def pause(data: bytes) -> None:
+        if data == b"slow":
+            assert told.wait(PATIENCE_S)
+
+    slow, other = Listener(pause), Listener()
+    futures = [readers.submit(loop.read, listener) for listener in (slow, other)]
+    slow.theirs.sendall(b"slow")
+    other.theirs.sendall(b"!")
+    slow.hears(b"slow")
+    other.hears(b"!")
+    slow.theirs.sendall(b", and on")
+    slow.hears(b"slow, and on")
+    _end(slow, other)
+    for future in futures:
+        _ended(future)
+    loop.close()
+    assert [listener.overlaps for listener in (slow, other)] == [0, 0]
+
+
 def test_one_that_ends_while_it_is_held_up_is_over(loop: ReadLoop, readers: ThreadPoolExecutor) -> None:
     held, may_go_on = threading.Event(), threading.Event()
 
