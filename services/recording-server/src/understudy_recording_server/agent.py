@@ -47,7 +47,7 @@ from understudy_recording_server.identity import AgentFile, AgentRecord
 from understudy_recording_server.joining import own_version
 from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.peers import Alive, Peers, alive
-from understudy_recording_server.recorder_process import RecorderProcess
+from understudy_recording_server.recorder_supervisor import RecorderSupervisor
 from understudy_recording_server.settings_store import SettingsStore, check_version
 from understudy_recording_server.storage import StorageWatch
 from understudy_recording_server.wanted import OWN_FOLDER, folder_of, wanted, without_recording
@@ -70,7 +70,7 @@ class Agent:
         record: AgentRecord,
         *,
         settings: SettingsStore,
-        recorder: RecorderProcess,
+        recorder: RecorderSupervisor,
         storage: StorageWatch,
         keeper: FootageKeeper,
         fetcher: Fetcher,

@@ -30,7 +30,7 @@ from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.media.server import MediaServer
 from understudy_recording_server.options import AgentSettings, host_and_port
 from understudy_recording_server.recorder.protocol import FileRecovered, SegmentFinished
-from understudy_recording_server.recorder_process import RecorderProcess
+from understudy_recording_server.recorder_supervisor import RecorderSupervisor
 from understudy_recording_server.settings_store import SettingsStore
 from understudy_recording_server.storage import StorageWatch
 from understudy_recording_server.wanted import OWN_FOLDER
@@ -129,7 +129,7 @@ async def _live(
     def ended() -> None:
         keeper.look_again()
 
-    recorder = RecorderProcess(data_dir, clock, heartbeats.change, finished, ended=ended)
+    recorder = RecorderSupervisor(data_dir, clock, heartbeats.change, finished, ended=ended)
     cameras = recorder.evidence.cameras
     places = [data_dir, *(data_dir / name for name in ("recordings", "failovers", "incoming"))]
     storage = StorageWatch(places, heartbeats.change, cameras)

@@ -12,7 +12,7 @@ import pytest
 from understudy_contracts.machine import Heartbeat
 from understudy_contracts.model import CameraState, RecorderState
 from understudy_recording_server.recorder_health import CRASHES, WITHIN_S, Refusal, recorder_state, refusal_of
-from understudy_recording_server.recorder_process import RecorderProcess
+from understudy_recording_server.recorder_supervisor import RecorderSupervisor
 from understudy_recording_server.recorder_switch import SWITCH_FILE, RecorderSwitch
 from understudy_runtime.clock import SystemClock
 
@@ -20,10 +20,10 @@ WITHIN = 20
 
 
 @asynccontextmanager
-async def supervised(process: RecorderProcess) -> AsyncIterator[RecorderProcess]:
-    task = asyncio.create_task(process.run())
+async def supervised(supervisor: RecorderSupervisor) -> AsyncIterator[RecorderSupervisor]:
+    task = asyncio.create_task(supervisor.run())
     try:
-        yield process
+        yield supervisor
     finally:
         task.cancel()
         await asyncio.wait({task})
@@ -73,23 +73,23 @@ async def test_a_library_that_is_missing_is_no_crash(tmp_path, monkeypatch):
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ModuleNotFoundError('No module named av')\n")
     monkeypatch.setenv("PYTHONPATH", str(broken.parent))
-    process = RecorderProcess(tmp_path / "data", SystemClock(), lambda: None)
-    async with supervised(process):
-        await until(lambda: process.state().state is RecorderState.NOT_INSTALLED)
-        state = process.state()
+    supervisor = RecorderSupervisor(tmp_path / "data", SystemClock(), lambda: None)
+    async with supervised(supervisor):
+        await until(lambda: supervisor.state().state is RecorderState.NOT_INSTALLED)
+        state = supervisor.state()
         assert state.reason == "the recorder is not installed: No module named av"
         assert state.restarts == 0
         # Installed meanwhile: found without anybody's help.
         monkeypatch.delenv("PYTHONPATH")
-        await until(lambda: process.state().state is RecorderState.RUNNING)
-        assert process.state().reason == ""
+        await until(lambda: supervisor.state().state is RecorderState.RUNNING)
+        assert supervisor.state().reason == ""
 
 
 async def test_a_recorder_of_another_version_is_incompatible(tmp_path):
-    process = RecorderProcess(tmp_path / "data", SystemClock(), lambda: None, protocol="another")
-    async with supervised(process):
-        await until(lambda: process.state().state is RecorderState.INCOMPATIBLE)
-        assert "restart the agent" in process.state().reason
+    supervisor = RecorderSupervisor(tmp_path / "data", SystemClock(), lambda: None, protocol="another")
+    async with supervised(supervisor):
+        await until(lambda: supervisor.state().state is RecorderState.INCOMPATIBLE)
+        assert "restart the agent" in supervisor.state().reason
 
 
 async def test_a_recorder_that_hangs_is_told_and_replaced(site, cameras):

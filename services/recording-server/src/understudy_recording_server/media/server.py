@@ -17,7 +17,7 @@ from understudy_recording_server.media.live import Live
 from understudy_recording_server.media.playback import Playback
 from understudy_recording_server.media.snapshots import Snapshots
 from understudy_recording_server.media.taking import Taking
-from understudy_recording_server.recorder_process import RecorderProcess
+from understudy_recording_server.recorder_supervisor import RecorderSupervisor
 
 
 class MediaServer:
@@ -27,7 +27,7 @@ class MediaServer:
         self,
         data_dir: Path,
         record: Callable[[], AgentRecord],
-        recorder: RecorderProcess,
+        recorder: RecorderSupervisor,
         clock: Clock,
         kept: Callable[[str, int], None],
     ) -> None:

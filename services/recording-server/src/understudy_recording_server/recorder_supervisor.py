@@ -38,7 +38,7 @@ HANGS = "the recorder hangs"
 log = structlog.get_logger()
 
 
-class RecorderProcess:
+class RecorderSupervisor:
     """Keeps one recorder running. `changed` is called whenever the host should hear of something at once,
     `finished` with each file of footage that is complete."""
 
