@@ -109,7 +109,7 @@ def _interrupted(failover: Failover, world: World) -> Move | None:
 
 def _lost(failover: Failover, world: World) -> Move:
     if world.original_answers and world.original is not None and world.original.records_own_cameras:
-        return Enter(Phase.HANDING_BACK) if failover.phase is not Phase.HANDING_BACK else Wait()
+        return Enter(Phase.HANDING_BACK)
     return Succeed(f"{failover.failover_server_name} was lost while it stood in")
 
 
