@@ -40,6 +40,30 @@ async def test_a_service_answers_and_its_refusals_arrive_as_the_same_error(host)
             await gateway.ask(READ_LICENSES, ReadLicenses())
 
 
+async def test_a_service_that_is_being_started_is_waited_for(host):
+    heard = []
+
+    async def move(request: ReturnKeys) -> Licenses:
+        heard.append(request)
+        return Licenses([])
+
+    handlers = VerbHandlers(Service.LICENSE_BROKER)
+    handlers.add(RETURN_KEYS, move)
+    request = ReturnKeys("f-1", 1)
+    gateway_settings = host.settings(Service.API_GATEWAY)
+    async with (
+        host.bus(Service.LICENSE_BROKER) as broker,
+        connect_bus(gateway_settings, Service.API_GATEWAY, absence_s=30.0) as gateway,
+    ):
+        asking = asyncio.create_task(gateway.ask(RETURN_KEYS, request))
+        # Twice nobody was there: the server has told it so.
+        while gateway.client.stats["out_msgs"] < 2:
+            await asyncio.sleep(0.01)
+        async with serve_verbs(broker, handlers):
+            assert await asking == Licenses([])
+    assert heard == [request]
+
+
 async def test_foreign_exceptions_do_not_leak_their_text(host):
     async def read(_: ReadLicenses) -> Licenses:
         raise RuntimeError("password=hunter2")

@@ -22,6 +22,7 @@ from understudy_contracts.errors import ConfigurationError, InvalidMessage, Prob
 from understudy_contracts.subjects import MachineAddress, Subjects
 from understudy_contracts.verbs import A, Q, Verb
 from understudy_runtime.configuration import BusSettings
+from understudy_runtime.retry import pauses
 from understudy_runtime.telemetry import current_traceparent
 
 from understudy_bus.permissions import inbox_of
@@ -31,6 +32,7 @@ ERROR_HEADER = "Nats-Service-Error"
 
 DEFAULT_TIMEOUT_S = 5.0
 IMPATIENT_S = 10.0
+ASK_AGAIN_S = 0.4
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -43,9 +45,11 @@ class Bus:
     who judges others by their silence must not count from before it.
     """
 
-    def __init__(self, client: Client, subjects: Subjects) -> None:
+    def __init__(self, client: Client, subjects: Subjects, *, absence_s: float = 0.0) -> None:
+        """`absence_s`: so long a service that is asked may not be there."""
         self.client = client
         self.subjects = subjects
+        self._absence_s = absence_s
         self.interrupted_at = time.monotonic()
 
     @property
@@ -57,14 +61,23 @@ class Bus:
         return self.client.jetstream(timeout=DEFAULT_TIMEOUT_S)
 
     async def ask(self, verb: Verb[Q, A], request: Q, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> A:
-        """Ask a service.
+        """Ask a service; once more after a pause as long as nobody is there, for `absence_s`.
 
         Raises:
             Unavailable: no answer in time, or nobody there; whether it was done is unknown.
             UnderstudyError: the service refused; the same kind of error that it raised.
         """
         subject = self.subjects.verb(verb.service, verb.name)
-        return await self._request(subject, request, verb.answer, timeout_s, f"the {verb.service}")
+        until_s = time.monotonic() + self._absence_s
+        for pause_s in pauses(most=ASK_AGAIN_S):
+            try:
+                return await self._request(subject, request, verb.answer, timeout_s, f"the {verb.service}")
+            except _NobodyThere:
+                # Who was not there has not heard it: asking again does nothing twice.
+                if time.monotonic() + pause_s > until_s:
+                    raise
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the pauses do not end")
 
     async def command(
         self, address: MachineAddress, command: AgentCommand, *, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -115,7 +128,7 @@ class Bus:
         try:
             reply = await self.client.request(subject, body, timeout=timeout_s, headers=_trace_headers())
         except nats.errors.NoRespondersError:
-            raise Unavailable(f"{who} is not on the bus") from None
+            raise _NobodyThere(f"{who} is not on the bus") from None
         except (nats.errors.TimeoutError, TimeoutError):
             raise Unavailable(f"{who} did not answer within {timeout_s:g} s") from None
         except nats.errors.MaxPayloadError:
@@ -128,6 +141,10 @@ class Bus:
             return msgspec.json.decode(reply.data, type=answer)
         except msgspec.DecodeError as error:
             raise InvalidMessage(f"{who} answered in a form that we do not know: {error}") from None
+
+
+class _NobodyThere(Unavailable):
+    pass
 
 
 def _problem(reply: Msg) -> Problem:
@@ -144,10 +161,13 @@ def _trace_headers() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def connect_bus(settings: BusSettings, user: str, *, patiently: bool = True) -> AsyncIterator[Bus]:
+async def connect_bus(
+    settings: BusSettings, user: str, *, patiently: bool = True, absence_s: float = 0.0
+) -> AsyncIterator[Bus]:
     """Connect as `user` (a service's name or a machine's id), and leave in order at the end.
 
-    `patiently` waits for a server that is not up yet, else it fails after some seconds.
+    `patiently` waits for a server that is not up yet, else it fails after some seconds. `absence_s`: see
+    `Bus.ask`.
 
     Raises:
         ConfigurationError: the credentials cannot be read or are refused, or nobody is there.
@@ -209,7 +229,7 @@ async def connect_bus(settings: BusSettings, user: str, *, patiently: bool = Tru
     finally:
         refusal.cancel()
         connecting.cancel()
-    bus = Bus(client, subjects)
+    bus = Bus(client, subjects, absence_s=absence_s)
     try:
         yield bus
     finally:
