@@ -46,6 +46,7 @@ from understudy_recording_server.footage_keeper import FootageKeeper
 from understudy_recording_server.identity import AgentFile, AgentRecord
 from understudy_recording_server.joining import own_version
 from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.own_thread import beside
 from understudy_recording_server.peers import Alive, Peers, alive
 from understudy_recording_server.recorder_supervisor import RecorderSupervisor
 from understudy_recording_server.settings_store import SettingsStore, check_version
@@ -123,8 +124,10 @@ class Agent:
         """Write down again who this machine is, should somebody have removed it from the disk."""
         while True:
             await asyncio.sleep(IDENTITY_EVERY_S)
+            if not await beside(self._file.is_gone, "identity"):
+                continue
             async with self._deciding:
-                if self._record.erasing or self._file.path.exists():
+                if self._record.erasing:
                     continue
                 try:
                     await self._file.save(self._record)

@@ -50,11 +50,15 @@ def look(places: Iterable[Path], before: Days) -> tuple[Days, list[str]]:
     """
     now: Days = {}
     for place in places:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as cameras:
-            for camera in cameras:
-                if camera.is_dir(follow_symlinks=False):
-                    with contextlib.suppress(FileNotFoundError):
-                        now[camera.path] = _days(camera, before.get(camera.path))
+        try:
+            with os.scandir(place) as cameras:
+                for camera in cameras:
+                    now.update(_camera(camera, before))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            # What cannot be read at present is not lost.
+            now.update({path: days for path, days in before.items() if Path(path).parent == place})
     lost: list[str] = []
     for path, (inode, _, days) in before.items():
         if path not in now or now[path][0] != inode:
@@ -62,6 +66,16 @@ def look(places: Iterable[Path], before: Days) -> tuple[Days, list[str]]:
         else:
             lost.extend(f"{path}/{day}" for day in days - now[path][2])
     return now, sorted(lost)
+
+
+def _camera(camera: os.DirEntry[str], before: Days) -> Days:
+    known = before.get(camera.path)
+    try:
+        return {camera.path: _days(camera, known)} if camera.is_dir(follow_symlinks=False) else {}
+    except FileNotFoundError:
+        return {}
+    except OSError:
+        return {camera.path: known} if known is not None else {}
 
 
 def _days(

@@ -33,7 +33,8 @@ log = structlog.get_logger()
 
 class FootageKeeper:
     """`care` tells what is to be kept now, `cameras` what is written; `changed` is called when recording must
-    stop or may go on, `lost` with what is gone that this machine did not remove."""
+    stop or may go on, `lost` with what should not have happened: footage is gone that this machine did not
+    remove, or cannot be listed."""
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class FootageKeeper:
                 catalog = await beside(lambda: Catalog.build(self._data), "index")
             except OSError as error:
                 log.warning("the footage cannot be listed, so none is removed", error=error.strerror)
+                self._lost(f"the footage cannot be listed, so none is removed: {error.strerror}")
                 self._catalog, self._news = None, None
                 self._build_at = time.monotonic() + PAUSE_AFTER_TROUBLE_S
                 return
@@ -136,9 +138,8 @@ class FootageKeeper:
 
     async def round(self) -> None:
         """Look once, and remove once what has to go."""
-        places = [root.path / place for root in self._roots() for place in ("recordings", "snapshots")]
         days = self._days
-        seen, lost = await beside(lambda: look(places, days), "look at footage")
+        seen, lost = await beside(lambda: self._look(days), "look at footage")
         if days is self._days:
             self._days = seen
         if lost:
@@ -150,8 +151,14 @@ class FootageKeeper:
         if room is not None:
             await self._make_room(room)
 
-    def _roots(self) -> list[FootageRoot]:
-        return [self._data, *(self._data.failover(failover) for failover in self._data.failovers())]
+    def _look(self, days: Days) -> tuple[Days, list[str]]:
+        """For a thread: a sick disk may not answer, or with errors, which the index then tells of."""
+        try:
+            failovers = self._data.failovers()
+        except OSError:
+            return days, []
+        roots = [self._data, *(self._data.failover(failover) for failover in failovers)]
+        return look([root.path / place for root in roots for place in ("recordings", "snapshots")], days)
 
     async def _room(self) -> Room | None:
         try:

@@ -113,6 +113,16 @@ class AgentFile:
                 f"{self.path} is damaged ({error}); restore it from a backup, or move it away and join again"
             ) from None
 
+    def is_gone(self) -> bool:
+        """Whether somebody has removed it; no while that cannot be told. For a thread: the disk may hang."""
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return False
+
     async def save(self, record: AgentRecord) -> None:
         """Replace agent.json; when this returns, the record survives a power cut.
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import structlog
 
+from understudy_recording_server.own_thread import beside
+
 SWITCH_FILE = "recorder.disabled"
 LOOK_EVERY_S = 0.5
 REASON_BYTES = 200
@@ -32,7 +34,8 @@ class RecorderSwitch:
         """Look at the file until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            self.read()
+            # Beside the event loop, which must not wait for a sick disk.
+            self._stands(await beside(self._look, "recorder switch"))
 
     async def turned_from(self, *, off: bool) -> None:
         """Wait until it does not stand like that (any more)."""
@@ -42,16 +45,20 @@ class RecorderSwitch:
 
     def read(self) -> None:
         """Look at the file now. While it cannot be told how it stands, it stands as before."""
+        self._stands(self._look())
+
+    def _look(self) -> str | None:
         try:
             with self._path.open("rb") as file:
                 text = file.read(REASON_BYTES).decode("utf-8", "replace").strip()
         except FileNotFoundError:
-            disabled = None
+            return None
         except OSError as error:
             log.debug("the recorder's switch cannot be read", error=error.strerror)
-            return
-        else:
-            disabled = f"switched off on the machine: {text}" if text else "switched off on the machine"
+            return self.disabled
+        return f"switched off on the machine: {text}" if text else "switched off on the machine"
+
+    def _stands(self, disabled: str | None) -> None:
         if (disabled is None) is not (self.disabled is None):
             self.disabled = disabled
             self._turned.set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from understudy_footage import Catalog, FootageRoot, RecordingName, day_of, make
 from understudy_footage.check import check
 from understudy_recording_server.care import Care
 from understudy_recording_server.footage_keeper import FootageKeeper
+from understudy_recording_server.identity import AgentFile
 from understudy_recording_server.retention import DAY_MS, Rules
 from understudy_runtime.clock import SystemClock
 
@@ -133,3 +136,44 @@ async def test_a_link_in_the_place_of_a_folder_is_not_followed(watched, tmp_path
     watched.care = Care(Rules(days=3))
     await watched.keeper.round()
     assert theirs.exists()
+
+
+@pytest.mark.parametrize("unreadable", ["recordings", "recordings/cam-1", "failovers"])
+async def test_a_disk_that_cannot_be_read_is_told_and_nothing_ends(watched, monkeypatch, unreadable):
+    old = put(watched.data, NOW - 9 * DAY_MS)
+    put(watched.data.failover("f-6"), NOW)
+    await watched.keeper.round()
+    scandir, path = os.scandir, str(watched.data.path / unreadable)
+
+    def sick(folder: os.PathLike[str] | str) -> object:
+        if os.fspath(folder) == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return scandir(folder)
+
+    # So that a folder that is known is read again.
+    os.utime(watched.data.recordings / "cam-1", ns=(1, 1))
+    watched.care = Care(Rules(days=3))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", sick)
+        watched.keeper.look_again()
+        await watched.keeper.round()
+    assert watched.lost == ["the footage cannot be listed, so none is removed: Input/output error"]
+    assert old.exists()
+    watched.keeper.look_again()
+    await watched.keeper.round()
+    assert not old.exists()
+    assert len(watched.lost) == 1
+
+
+def test_an_identity_that_cannot_be_read_is_not_gone(tmp_path, monkeypatch):
+    file = AgentFile(tmp_path)
+    assert file.is_gone()
+    file.path.write_bytes(b"{}")
+    assert not file.is_gone()
+
+    def sick(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", sick)
+        assert not file.is_gone()
