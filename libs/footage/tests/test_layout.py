@@ -89,3 +89,12 @@ def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         finish_file(tmp_path / "none", tmp_path / "final")
     assert not (tmp_path / "final").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_as_that(tmp_path: Path) -> None:
+    # FileExistsError is what "this name is taken" looks like to somebody who then tries the next one.
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ["file", "link", "file/below"]:
+        with pytest.raises(NotADirectoryError):
+            make_folders(tmp_path / name)

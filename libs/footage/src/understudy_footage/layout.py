@@ -6,6 +6,7 @@ checks below are against hostile names from outside, not against somebody with a
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -163,7 +164,11 @@ def make_folders(folder: Path) -> None:
             break
         folder = folder.parent
     for path in reversed(missing):
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except FileExistsError:
+            # A file, or a link to what is not there. Not to be taken for the name that a caller tries next.
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         fsync_folder(path.parent)
 
 

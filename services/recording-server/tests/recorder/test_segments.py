@@ -1,0 +1,44 @@
+"""Beginning a file in a folder where something stands in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from understudy_footage import FootageRoot, day_of, make_folders
+from understudy_recording_server.recorder import segments
+
+START = 1_770_000_000_000
+
+
+def test_a_start_that_is_taken_is_a_millisecond_later(tmp_path: Path) -> None:
+    root = FootageRoot(tmp_path)
+    make_folders(root.part("cam-1", START).parent)
+    root.part("cam-1", START).write_bytes(b"another connection's")
+    root.part("cam-1", START + 1).mkdir()
+    start_ms, file = segments._create(root, "cam-1", START)
+    file.close()
+    assert start_ms == START + 2
+
+
+@pytest.mark.parametrize("blocked", ["recordings/cam-1", f"recordings/cam-1/{day_of(START)}"])
+@pytest.mark.parametrize("is_link", [True, False])
+def test_what_is_no_folder_is_an_error_of_the_disk(tmp_path, monkeypatch, blocked, is_link) -> None:
+    # One thread reads all cameras: looking for a free start for ever would stop them all.
+    tried: list[Path] = []
+
+    class Counted(segments.PartFile):
+        def __init__(self, path: Path) -> None:
+            tried.append(path)
+            assert len(tried) < 3
+            super().__init__(path)
+
+    monkeypatch.setattr(segments, "PartFile", Counted)
+    path = tmp_path / blocked
+    path.parent.mkdir(parents=True)
+    if is_link:
+        path.symlink_to(tmp_path / "a disk that is not mounted")
+    else:
+        path.write_text("in the way")
+    with pytest.raises(OSError, match="Not a directory"):
+        segments._create(FootageRoot(tmp_path), "cam-1", START)
