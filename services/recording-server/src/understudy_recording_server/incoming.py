@@ -6,7 +6,15 @@ import os
 from pathlib import Path
 
 from blake3 import blake3
-from understudy_footage import FootagePath, FootageRoot, ManifestEntry, finish_file, hash_file, make_folders
+from understudy_footage import (
+    FootagePath,
+    FootageRoot,
+    ManifestEntry,
+    finish_file,
+    fsync_folder,
+    hash_file,
+    make_folders,
+)
 
 READ_BYTES = 1 << 20
 PART_SUFFIX = ".part"
@@ -35,13 +43,20 @@ class IncomingFile:
         self.size = 0
 
     def is_home(self) -> bool:
-        """Whether the file is here already, whole and unharmed."""
+        """Whether the file is here already, whole, unharmed and durable."""
         try:
             if self.final.stat().st_size != self.entry.size:
                 return False
-            return hash_file(self.final) == (self.entry.size, self.entry.blake3)
+            if hash_file(self.final) != (self.entry.size, self.entry.blake3):
+                return False
+            # It may have got its name just before an error, or before we ended: then nothing of it need be
+            # on the disk, and the source is cleared against our word.
+            with self.final.open("rb") as file:
+                os.fsync(file.fileno())
+            fsync_folder(self.final.parent)
         except FileNotFoundError:
             return False
+        return True
 
     def open(self) -> None:
         """Go on with what has come already; it is read again, for only the hash of the whole file counts."""
@@ -82,6 +97,13 @@ class IncomingFile:
         if self._hasher.hexdigest() != self.entry.blake3:
             self.begin_again()
             raise Damaged("its hash is not that of the manifest")
+        try:
+            os.fsync(self._descriptor)
+        except OSError:
+            # The kernel forgets what it could not write, and says yes the next time: only fetching it
+            # again helps.
+            self.begin_again()
+            raise
         self.close()
         finish_file(self._part, self.final)
 

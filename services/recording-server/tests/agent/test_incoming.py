@@ -1,0 +1,78 @@
+"""One file on its way home, on a disk that fails: what counts as home is on the disk, name and content."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from understudy_footage import FootageRoot, ManifestEntry, RecordingName, hash_file
+from understudy_recording_server.incoming import IncomingFile
+
+CONTENT = b"footage" * 1000
+
+
+class Syncs:
+    """What was synced, by inode; `fails` are the paths whose next fsync fails, as a disk's write-back does:
+    once, and never again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[int] = []
+        self.fails: list[Path] = []
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def fsync(self, descriptor: int) -> None:
+        inode = os.fstat(descriptor).st_ino
+        for path in self.fails:
+            if path.exists() and path.stat().st_ino == inode:
+                self.fails.remove(path)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.done.append(inode)
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> Syncs:
+    return Syncs(monkeypatch)
+
+
+@pytest.fixture
+def incoming(tmp_path: Path) -> IncomingFile:
+    source = tmp_path / "source"
+    source.write_bytes(CONTENT)
+    path = str(RecordingName(1_770_000_000_000, 60_000).path("cam-1"))
+    return IncomingFile(FootageRoot(tmp_path / "home"), "f-1", ManifestEntry(path, *hash_file(source)))
+
+
+def bring(file: IncomingFile) -> None:
+    file.open()
+    file.write(CONTENT[file.size :])
+    file.finish()
+
+
+def test_a_name_that_did_not_become_durable_is_no_home_coming(incoming, syncs):
+    incoming.final.parent.mkdir(parents=True)
+    syncs.fails.append(incoming.final.parent)
+    with pytest.raises(OSError, match="Input/output"):
+        bring(incoming)
+    assert incoming.final.exists()
+    syncs.done.clear()
+    # The host clears the source when all is home: so it must be on the disk before that is said.
+    assert incoming.is_home()
+    assert {incoming.final.stat().st_ino, incoming.final.parent.stat().st_ino} <= set(syncs.done)
+    syncs.fails.append(incoming.final.parent)
+    with pytest.raises(OSError, match="Input/output"):
+        incoming.is_home()
+
+
+def test_content_that_the_disk_refused_is_fetched_again(incoming, syncs, tmp_path):
+    syncs.fails.append(tmp_path / "home" / "incoming" / "f-1" / f"{incoming.entry.path}.part")
+    with pytest.raises(OSError, match="Input/output"):
+        bring(incoming)
+    assert not incoming.is_home()
+    incoming.open()
+    # What is in memory would have the right hash, whatever the disk has.
+    assert incoming.size == 0
+    bring(incoming)
+    assert incoming.is_home()
+    assert incoming.final.read_bytes() == CONTENT
