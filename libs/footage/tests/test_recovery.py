@@ -1,5 +1,9 @@
+import errno
 import io
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -15,6 +19,7 @@ from understudy_footage import (
     recover,
     whole_part,
 )
+from understudy_footage.fragments import whole_part_of_file
 
 START = 1770000000123
 
@@ -113,3 +118,54 @@ def test_a_file_without_one_whole_frame_is_removed_and_reported(
     assert (recovered.kept_bytes, recovered.cut_bytes) == (0, length)
     assert parts_of(root) == []
     assert recordings_of(root) == {}
+
+
+SHRINKING = """
+import os, sys
+from pathlib import Path
+from understudy_footage import FootageRoot, fragments, parts_of, recover
+root = FootageRoot(Path(sys.argv[1]))
+[part] = parts_of(root)
+video_track = fragments._video_track
+def gone(*arguments):
+    os.truncate(part.path, 0)
+    return video_track(*arguments)
+fragments._video_track = gone
+assert recover(root, part).path is None
+"""
+
+
+def test_content_that_goes_while_it_is_read_does_not_kill_the_recorder(tmp_path: Path, mp4: bytes) -> None:
+    # A page behind the end of a file is to a mapping what a bad sector is: SIGBUS, at each start again.
+    _left_behind(tmp_path, mp4)
+    done = subprocess.run([sys.executable, "-c", SHRINKING, str(tmp_path)], check=False, timeout=60)
+    assert done.returncode == 0
+
+
+def test_a_bad_sector_leaves_the_file_as_it_is(
+    tmp_path: Path, mp4: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _left_behind(tmp_path, mp4)
+    [part] = parts_of(root)
+    pread = os.pread
+
+    def sick(descriptor: int, count: int, offset: int) -> bytes:
+        if offset > len(mp4) // 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(descriptor, count, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", sick)
+        with pytest.raises(OSError, match="Input/output"):
+            recover(root, part)
+    assert part.path.read_bytes() == mp4
+
+
+@given(cut=st.integers(0, 20_000))
+def test_a_file_is_judged_as_its_bytes_are(
+    tmp_path_factory: pytest.TempPathFactory, mp4: bytes, cut: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "judged"
+    path.write_bytes(mp4[:cut])
+    with path.open("rb") as file:
+        assert whole_part_of_file(file.fileno()) == (min(cut, len(mp4)), whole_part(mp4[:cut]))

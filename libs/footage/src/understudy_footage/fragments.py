@@ -7,11 +7,17 @@ parsed; whatever is not as the standard says ends the whole part there, and neve
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 Buffer = bytes | memoryview
+Read = Callable[[int, int], Buffer]
+"""Up to so many bytes from an offset on: fewer where they end."""
+
+LARGEST_HEADER = 64 << 20
+"""A `moov` or `moof` beyond this is none of ours: an hour of frames has less than a megabyte of them."""
 
 _HEADER = struct.Struct(">I4s")
 _U32 = struct.Struct(">I")
@@ -63,15 +69,30 @@ def whole_part(data: Buffer) -> Whole | None:
     None if there is no complete fragment with a frame of video: then the file holds no footage.
     """
     view = memoryview(data)
+    return _whole(lambda at, count: view[at : at + count], len(view))
+
+
+def whole_part_of_file(descriptor: int) -> tuple[int, Whole | None]:
+    """The size of an open file, and its whole part. It is read, not mapped: a bad sector under a mapping ends
+    the process.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    size = os.fstat(descriptor).st_size
+    return size, _whole(lambda at, count: os.pread(descriptor, count, at), size)
+
+
+def _whole(read: Read, size: int) -> Whole | None:
     video: _VideoTrack | None = None
     fragment: list[tuple[int, int, int]] = []
     length = frames = first = end = 0
     try:
-        for box in _boxes(view, 0, len(view)):
+        for box in _boxes(read, 0, size):
             if box.kind == b"moov":
-                video = _video_track(view, box)
+                video = _video_track(*_taken(read, box))
             elif box.kind == b"moof" and video is not None:
-                fragment = list(_samples(view, box, video))
+                fragment = list(_samples(*_taken(read, box), video))
             elif box.kind == b"mdat" and video is not None:
                 for start, duration, count in fragment:
                     if frames == 0:
@@ -92,15 +113,16 @@ def whole_part(data: Buffer) -> Whole | None:
     return Whole(length, frames, round((end - first) * 1000 / video.timescale))
 
 
-def _boxes(view: memoryview, start: int, limit: int) -> Iterator[_Box]:
+def _boxes(read: Read, start: int, limit: int) -> Iterator[_Box]:
     """The complete boxes between two offsets, one after another; stops at the first that is not."""
     while limit - start >= _HEADER.size:
-        size, kind = _HEADER.unpack_from(view, start)
+        header = read(start, _HEADER.size + _U64.size)
+        size, kind = _HEADER.unpack_from(header)
         body = start + _HEADER.size
         if size == 1:
             if limit - body < _U64.size:
                 return
-            (size,) = _U64.unpack_from(view, body)
+            (size,) = _U64.unpack_from(header, _HEADER.size)
             body += _U64.size
         if size < body - start or start + size > limit:
             # Size 0 means "to the end of the file": our writer never uses it, and zeros after a power cut
@@ -110,8 +132,20 @@ def _boxes(view: memoryview, start: int, limit: int) -> Iterator[_Box]:
         start += size
 
 
+def _taken(read: Read, box: _Box) -> tuple[memoryview, _Box]:
+    """A box in memory, and where it is there."""
+    length = box.end - box.start
+    if length > LARGEST_HEADER:
+        raise _Malformed
+    return memoryview(read(box.start, length)), _Box(box.kind, 0, box.body - box.start, length)
+
+
+def _inside(view: memoryview, parent: _Box) -> Iterator[_Box]:
+    return _boxes(lambda at, count: view[at : at + count], parent.body, parent.end)
+
+
 def _child(view: memoryview, parent: _Box, kind: bytes) -> _Box | None:
-    return next((box for box in _boxes(view, parent.body, parent.end) if box.kind == kind), None)
+    return next((box for box in _inside(view, parent) if box.kind == kind), None)
 
 
 def _need(view: memoryview, parent: _Box, kind: bytes) -> _Box:
@@ -150,7 +184,7 @@ class _Fields:
 
 
 def _video_track(view: memoryview, moov: _Box) -> _VideoTrack | None:
-    for trak in _boxes(view, moov.body, moov.end):
+    for trak in _inside(view, moov):
         if trak.kind != b"trak":
             continue
         mdia = _need(view, trak, b"mdia")
@@ -173,7 +207,7 @@ def _default_duration(view: memoryview, moov: _Box, track: int) -> int:
     mvex = _child(view, moov, b"mvex")
     if mvex is None:
         return 0
-    for box in _boxes(view, mvex.body, mvex.end):
+    for box in _inside(view, mvex):
         if box.kind == b"trex":
             trex = _Fields(view, box)
             if trex.u32() == track:
@@ -184,7 +218,7 @@ def _default_duration(view: memoryview, moov: _Box, track: int) -> int:
 
 def _samples(view: memoryview, moof: _Box, video: _VideoTrack) -> Iterator[tuple[int, int, int]]:
     """Start, duration (both in the track's timescale) and number of the video samples of a fragment."""
-    for traf in _boxes(view, moof.body, moof.end):
+    for traf in _inside(view, moof):
         if traf.kind != b"traf":
             continue
         tfhd = _Fields(view, _need(view, traf, b"tfhd"))
@@ -200,7 +234,7 @@ def _samples(view: memoryview, moof: _Box, video: _VideoTrack) -> Iterator[tuple
         tfdt = _Fields(view, _need(view, traf, b"tfdt"))
         start = tfdt.u64() if tfdt.version == 1 else tfdt.u32()
         duration = count = 0
-        for box in _boxes(view, traf.body, traf.end):
+        for box in _inside(view, traf):
             if box.kind == b"trun":
                 run_duration, run_count = _run(view, box, default)
                 duration += run_duration

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from understudy_footage.fragments import Whole, whole_part
+from understudy_footage.fragments import whole_part_of_file
 from understudy_footage.index import Part
 from understudy_footage.layout import FootageRoot, finish_file, fsync_folder
 from understudy_footage.names import MAXIMUM_DURATION_MS, RecordingName
@@ -37,7 +36,8 @@ def recover(root: FootageRoot, part: Part) -> Recovered:
     Raises:
         OSError: the disk said no; the file is left as it is.
     """
-    size, whole = _examine(part.path)
+    with part.path.open("rb") as file:
+        size, whole = whole_part_of_file(file.fileno())
     if whole is None:
         part.path.unlink()
         fsync_folder(part.path.parent)
@@ -48,12 +48,3 @@ def recover(root: FootageRoot, part: Part) -> Recovered:
     final = root.recording(part.camera, RecordingName(part.name.start_ms, duration_ms))
     finish_file(part.path, final)
     return Recovered(part.camera, part.name.start_ms, duration_ms, final, whole.length, size - whole.length)
-
-
-def _examine(path: Path) -> tuple[int, Whole | None]:
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
-            return 0, None  # An empty file cannot be mapped.
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            return size, whole_part(view)
