@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from blake3 import blake3
@@ -18,6 +19,7 @@ from understudy_footage import (
     recordings_of,
     snapshots_of,
 )
+from understudy_footage.catalog import held_in
 
 START = 1770000000000
 
@@ -106,3 +108,35 @@ def test_the_digest_does_not_depend_on_the_order(found: list[ManifestEntry], ran
     shuffled = list(found)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert manifest_of_entries(shuffled) == manifest_of_entries(found)
+
+
+def test_a_day_that_is_removed_while_others_look_spoils_no_list(tmp_path, monkeypatch):
+    # Retention removes empty days; a recorder that starts meanwhile must find all its unfinished files.
+    root = _filled(tmp_path)
+    empty = root.recordings / "a" / "2020-01-01"
+    scandir = os.scandir
+
+    def late(folder: os.PathLike[str] | str) -> object:
+        if Path(folder) == empty:
+            empty.rmdir()
+        return scandir(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", late)
+        for look in (parts_of, recordings_of, lambda root: list(held_in(root))):
+            empty.mkdir()
+            assert look(root)
+            assert not empty.exists()
+
+
+def test_a_file_that_is_removed_while_others_look_is_not_listed(tmp_path: Path) -> None:
+    root = FootageRoot(tmp_path)
+    paths = [root.recording("a", RecordingName(START + number, 1)) for number in range(5)]
+    for path in paths:
+        _write(path, b"footage")
+    found = held_in(root)
+    first = next(found)
+    for path in paths:
+        if not first.path.endswith(path.name):
+            path.unlink()
+    assert list(found) == []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from understudy_footage.index import files_by_day, named
+from understudy_footage.index import files_by_day, named, size_of
 from understudy_footage.layout import FAILOVERS, FootageRoot
 from understudy_footage.names import (
     RECORDINGS,
@@ -156,10 +156,10 @@ def held_in(root: FootageRoot) -> Iterator[Held]:
 def _held(folder: Path, place: str, kind: type[Finished]) -> Iterator[Held]:
     for camera, day, entry in files_by_day(folder):
         name = named(kind, day, entry)
-        if name is not None:
+        size = size_of(entry) if name is not None else None
+        if name is not None and size is not None:
             # The path is put together here and not by FootagePath: this runs for every file at the start.
             path = f"{place}/{camera}/{day}/{entry.name}"
-            size = entry.stat(follow_symlinks=False).st_size
             yield Held(name.start_ms, path, camera, name.end_ms, size, name.failover)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from understudy_contracts.errors import InvalidInput
 
 from understudy_footage.catalog import Catalog, split_folder
+from understudy_footage.index import size_of
 from understudy_footage.layout import FAILOVERS, FootageRoot
 from understudy_footage.names import (
     PART_SUFFIX,
@@ -59,7 +60,9 @@ def check(data: FootageRoot, catalog: Catalog, *, recording: bool = True) -> lis
         if wrong is not None:
             found.append(Difference(path, wrong))
         elif not path.endswith(PART_SUFFIX):
-            on_disk[path] = entry.stat(follow_symlinks=False).st_size
+            size = size_of(entry)
+            if size is not None:
+                on_disk[path] = size
     indexed = catalog.entries()
     unknown, gone = on_disk.keys() - indexed.keys(), indexed.keys() - on_disk.keys()
     found.extend(Difference(path, "is on the disk and not in the index") for path in unknown)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -70,8 +71,8 @@ def recordings_of(root: FootageRoot) -> dict[str, list[Recording]]:
     index: dict[str, list[Recording]] = {}
     for camera, day, entry in files_by_day(root.recordings):
         name = named(RecordingName, day, entry)
-        if name is not None:
-            size = entry.stat(follow_symlinks=False).st_size
+        size = size_of(entry) if name is not None else None
+        if name is not None and size is not None:
             index.setdefault(camera, []).append(Recording(camera, name, size))
     for recordings in index.values():
         recordings.sort(key=lambda found: (found.name.start_ms, found.name.duration_ms, found.name.file_name))
@@ -87,8 +88,8 @@ def snapshots_of(root: FootageRoot) -> dict[str, list[Snapshot]]:
     index: dict[str, list[Snapshot]] = {}
     for camera, day, entry in files_by_day(root.snapshots):
         name = named(SnapshotName, day, entry)
-        if name is not None:
-            size = entry.stat(follow_symlinks=False).st_size
+        size = size_of(entry) if name is not None else None
+        if name is not None and size is not None:
             index.setdefault(camera, []).append(Snapshot(camera, name, size))
     for snapshots in index.values():
         snapshots.sort(key=lambda found: (found.name.time_ms, found.name.file_name))
@@ -123,10 +124,23 @@ def files_by_day(place: Path) -> Iterator[tuple[str, str, os.DirEntry[str]]]:
     for camera in _folders(place):
         if is_id(camera.name):
             for day in _folders(Path(camera.path)):
-                with os.scandir(day.path) as entries:
+                # Days that become empty are removed while others look.
+                with suppress(FileNotFoundError), os.scandir(day.path) as entries:
                     for entry in entries:
                         if entry.is_file(follow_symlinks=False):
                             yield camera.name, day.name, entry
+
+
+def size_of(entry: os.DirEntry[str]) -> int | None:
+    """Its size in bytes; None if it has been removed since it was found.
+
+    Raises:
+        OSError: the disk said no.
+    """
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return None
 
 
 def _folders(place: Path) -> list[os.DirEntry[str]]:
