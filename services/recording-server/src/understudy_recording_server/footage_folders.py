@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import structlog
 from understudy_footage import FootageRoot, UnsafePath
 
@@ -16,23 +17,42 @@ log = structlog.get_logger()
 YOUNG_DAYS = 2
 """Day folders stay this long although they are empty: a recorder may be about to write there."""
 
+_OF_ONE_FILE = (PermissionError, IsADirectoryError, NotADirectoryError, UnsafePath)
+
 Days = dict[str, tuple[int, int, frozenset[str]]]
 """By camera folder: inode, time of change in ns, and the days in it."""
 
 
-def remove_files(root: FootageRoot, paths: Iterable[str], now_ms: int) -> tuple[list[str], str]:
+class Removed(msgspec.Struct, frozen=True):
+    """What came of removing files: the paths that are gone, those that cannot be removed though others can,
+    and what went wrong with the first."""
+
+    gone: list[str]
+    refused: list[str] = []
+    trouble: str = ""
+    is_sick: bool = False
+
+
+def remove_files(root: FootageRoot, paths: Iterable[str], now_ms: int) -> Removed:
     """Remove footage, and the folders of past days that become empty.
 
-    Returns the paths that are gone, and what went wrong; after an error of the disk nothing more is tried.
+    A file that is protected, or no file any more, keeps no other from going; after an error of the disk
+    (`is_sick`) nothing more is tried.
     """
     gone: list[str] = []
+    refused: list[str] = []
     trouble = ""
+    is_sick = False
     for path in paths:
         try:
             root.join(path).unlink(missing_ok=True)
         except (OSError, UnsafePath) as error:
-            trouble = f"{path} cannot be removed: {getattr(error, 'strerror', None) or error}"
-            break
+            is_sick = not isinstance(error, _OF_ONE_FILE)
+            trouble = trouble or f"{path} cannot be removed: {getattr(error, 'strerror', None) or error}"
+            if is_sick:
+                break
+            refused.append(path)
+            continue
         gone.append(path)
     young = (datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(days=YOUNG_DAYS)).strftime("%Y-%m-%d")
     for folder in {(root.path / path).parent for path in gone}:
@@ -40,7 +60,7 @@ def remove_files(root: FootageRoot, paths: Iterable[str], now_ms: int) -> tuple[
             # Not empty, in the common case.
             with contextlib.suppress(OSError):
                 folder.rmdir()
-    return gone, trouble
+    return Removed(gone, refused, trouble, is_sick)
 
 
 def look(places: Iterable[Path], before: Days) -> tuple[Days, list[str]]:

@@ -18,7 +18,14 @@ from understudy_recording_server.footage_folders import Days, look, remove_files
 from understudy_recording_server.forecast import WriteRate, hours_left
 from understudy_recording_server.gaps import GapBook
 from understudy_recording_server.own_thread import beside
-from understudy_recording_server.retention import Doomed, Room, WallClockWatch, doomed, minimum_free
+from understudy_recording_server.retention import (
+    Doomed,
+    Room,
+    Rules,
+    WallClockWatch,
+    doomed,
+    minimum_free,
+)
 from understudy_recording_server.settings_store import SETTINGS_FOLDER
 from understudy_recording_server.wanted import OWN_FOLDER, folder_of
 
@@ -64,6 +71,8 @@ class FootageKeeper:
         self._build_at = 0.0
         self._again = False
         self._rests_until = 0.0
+        # What cannot be removed, by folder and path; tried again after the index is built anew.
+        self._refused: set[tuple[str, str]] = set()
         self._building = asyncio.Lock()
 
     @property
@@ -115,6 +124,7 @@ class FootageKeeper:
         """Build the index from the files. When that fails there is none, and nothing is removed."""
         async with self._building:
             self._again = False
+            self._refused.clear()
             began = time.monotonic()
             before = self._catalog
             self._news = []
@@ -147,9 +157,7 @@ class FootageKeeper:
         if lost or self._again or time.monotonic() >= self._build_at:
             await self.rebuild()
         self._rate.note(time.monotonic(), sum(camera.bytes_written for camera in self._cameras()))
-        room = await self._room()
-        if room is not None:
-            await self._make_room(room)
+        await self._make_room()
 
     def _look(self, days: Days) -> tuple[Days, list[str]]:
         """For a thread: a sick disk may not answer, or with errors, which the index then tells of."""
@@ -160,66 +168,81 @@ class FootageKeeper:
         roots = [self._data, *(self._data.failover(failover) for failover in failovers)]
         return look([root.path / place for root in roots for place in ("recordings", "snapshots")], days)
 
-    async def _room(self) -> Room | None:
+    async def _room(self, folder: str) -> Room | None:
+        def look() -> os.statvfs_result:
+            try:
+                # It may be a disk of its own.
+                return os.statvfs(self._data.folder(folder).recordings)
+            except FileNotFoundError:
+                return os.statvfs(self._data.path)
+
         try:
-            sizes = await beside(lambda: os.statvfs(self._data.path), "room")
+            sizes = await beside(look, "room")
         except OSError:
             return None  # Told by the storage watch.
-        return Room(sizes.f_blocks * sizes.f_frsize, sizes.f_bavail * sizes.f_frsize)
+        unit = sizes.f_frsize
+        return Room(sizes.f_blocks * unit, sizes.f_bavail * unit, sizes.f_files, sizes.f_favail)
 
-    async def _make_room(self, room: Room) -> None:
+    async def _make_room(self) -> None:
         care = self._care()
         wall_ms, monotonic_s = self._clock.wall_ms(), self._clock.monotonic()
         trusted = self._wall_clock.trusted(wall_ms, monotonic_s)
-        catalog = self._catalog
-        if catalog is not None and time.monotonic() >= self._rests_until:
-            if care.own is not None:
-                shelf = catalog.shelf(OWN_FOLDER)
-                own = doomed(
-                    shelf.files,
-                    care.own,
-                    room,
-                    held_bytes=shelf.bytes,
-                    now_ms=wall_ms if trusted else None,
-                    not_home=care.not_home,
-                )
-                room = await self._remove(OWN_FOLDER, own, room)
-            if care.away is not None and care.when_full == "oldest-first":
-                shelf = catalog.shelf(folder_of(care.away))
-                away = doomed(shelf.files, care.away_rules, room, held_bytes=shelf.bytes, now_ms=None)
-                if away:
-                    await self._name(care.away, away)
-                    room = await self._remove(folder_of(care.away), away, room)
+        if care.own is not None:
+            room = await self._room(OWN_FOLDER)
+            own = self._doomed(OWN_FOLDER, care.own, room, wall_ms if trusted else None, care.not_home)
+            await self._remove(OWN_FOLDER, own)
+        if care.away is not None and care.when_full == "oldest-first":
+            folder = folder_of(care.away)
+            away = self._doomed(folder, care.away_rules, await self._room(folder), None)
+            if away:
+                await self._name(care.away, away)
+                await self._remove(folder, away)
         if not self._book.saved:
             await beside(self._book.save, "gaps")
-        self._forecast(care, room)
+        room = await self._room(OWN_FOLDER if care.away is None else folder_of(care.away))
+        if room is not None:
+            self._forecast(care, room)
+
+    def _doomed(
+        self,
+        folder: str,
+        rules: Rules,
+        room: Room | None,
+        now_ms: int | None,
+        not_home: frozenset[str] = frozenset(),
+    ) -> list[Doomed]:
+        if self._catalog is None or room is None or time.monotonic() < self._rests_until:
+            return []
+        shelf = self._catalog.shelf(folder)
+        files = (held for held in shelf.files if (folder, held.path) not in self._refused)
+        return doomed(files, rules, room, held_bytes=shelf.bytes, now_ms=now_ms, not_home=not_home)
 
     async def _name(self, failover: str, away: Sequence[Doomed]) -> None:
         cause = "the failover server's disk was full"
         await beside(lambda: self._book.name(failover, [each.held for each in away], cause), "gaps")
 
-    async def _remove(self, folder: str, files: Sequence[Doomed], room: Room) -> Room:
+    async def _remove(self, folder: str, files: Sequence[Doomed]) -> None:
         if not files:
-            return room
+            return
         root = self._data.folder(folder)
         now_ms = self._clock.wall_ms()
         paths = [each.held.path for each in files]
-        gone, trouble = await beside(lambda: remove_files(root, paths, now_ms), "retention")
-        sizes = {each.held.path: each.held.size for each in files}
-        for path in gone:
+        removed = await beside(lambda: remove_files(root, paths, now_ms), "retention")
+        for path in removed.gone:
             self._tell(f"{folder}/{path}" if folder else path, None)
         # Folders that went with them are no loss.
-        known = {str(root.path / path).rsplit("/", 1)[0] for path in gone}
+        known = {str(root.path / path).rsplit("/", 1)[0] for path in removed.gone}
         self._days = {
             camera: (inode, changed, frozenset(day for day in days if f"{camera}/{day}" not in known))
             for camera, (inode, changed, days) in self._days.items()
         }
-        if gone:
-            log.info("footage removed", folder=folder, files=len(gone), reason=files[0].reason)
-        if trouble:
+        if removed.gone:
+            log.info("footage removed", folder=folder, files=len(removed.gone), reason=files[0].reason)
+        self._refused.update((folder, path) for path in removed.refused)
+        if removed.is_sick:
             self._rests_until = time.monotonic() + PAUSE_AFTER_TROUBLE_S
-            log.warning("footage cannot be removed", reason=trouble)
-        return Room(room.total, room.free + sum(sizes[path] for path in gone))
+        if removed.trouble:
+            log.warning("footage cannot be removed", reason=removed.trouble, files=len(removed.refused))
 
     def _forecast(self, care: Care, room: Room) -> None:
         stopped = must_stop(care, room, stopped=self.stopped)

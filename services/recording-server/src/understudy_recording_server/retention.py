@@ -8,20 +8,23 @@ import msgspec
 from understudy_contracts.settings import ServerSettings
 from understudy_footage import Held
 
-from understudy_recording_server.storage_state import reserve
+from understudy_recording_server.storage_state import FEW_INODES, reserve
 
 DAY_MS = 86_400_000
 MOST_AT_ONCE = 500
 """Files of one round: removing them takes well under a second, and the next round comes a second later."""
 DEFAULT_FREE_SHARE = 0.04
 DEFAULT_FREE_BYTES = 1 << 30
+DEFAULT_FREE_FILES = 1024
 
 
 class Room(msgspec.Struct, frozen=True):
-    """The disk, in bytes."""
+    """The disk, in bytes, and in files where it takes only so many (else 0)."""
 
     total: int
     free: int
+    total_files: int = 0
+    free_files: int = 0
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -52,6 +55,13 @@ def minimum_free(rules: Rules, total: int) -> int:
     return max(reserve(total), min(wanted, total // 2))
 
 
+def minimum_free_files(total_files: int) -> int:
+    """How many more files a disk must take that takes `total_files`; snapshots can use these up first."""
+    return min(
+        max(FEW_INODES, min(DEFAULT_FREE_FILES, int(total_files * DEFAULT_FREE_SHARE))), total_files // 2
+    )
+
+
 def doomed(
     files: Iterable[Held],
     rules: Rules,
@@ -69,13 +79,14 @@ def doomed(
     not home before all of them are.
     """
     need = minimum_free(rules, room.total) - room.free
+    need_files = minimum_free_files(room.total_files) - room.free_files
     excess = held_bytes - rules.bytes if rules.bytes is not None else 0
     too_old = now_ms - rules.days * DAY_MS if rules.days is not None and now_ms is not None else None
     found: list[Doomed] = []
     for held in files:
         if len(found) >= limit:
             break
-        if need <= 0 and excess <= 0 and (too_old is None or held.start_ms >= too_old):
+        if need <= 0 and need_files <= 0 and excess <= 0 and (too_old is None or held.start_ms >= too_old):
             break
         if held.came_from is not None and held.came_from in not_home:
             continue
@@ -83,12 +94,13 @@ def doomed(
             reason = f"older than {rules.days} days"
         elif excess > 0:
             reason = f"beyond the {rules.bytes} bytes that may be kept"
-        elif need > 0:
+        elif need > 0 or need_files > 0:
             reason = "room was needed for new footage"
         else:
             continue  # Began too long ago, but ended later.
         found.append(Doomed(held, reason))
         need -= held.size
+        need_files -= 1
         excess -= held.size
     return found
 

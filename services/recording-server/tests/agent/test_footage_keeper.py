@@ -10,10 +10,18 @@ from pathlib import Path
 import pytest
 from understudy_footage import Catalog, FootageRoot, RecordingName, day_of, make_folders
 from understudy_footage.check import check
+from understudy_lab.disks import small_tmpfs
 from understudy_recording_server.care import Care
 from understudy_recording_server.footage_keeper import FootageKeeper
 from understudy_recording_server.identity import AgentFile
-from understudy_recording_server.retention import DAY_MS, Rules
+from understudy_recording_server.retention import (
+    DAY_MS,
+    MOST_AT_ONCE,
+    Rules,
+    minimum_free,
+    minimum_free_files,
+)
+from understudy_recording_server.storage_state import FEW_INODES
 from understudy_runtime.clock import SystemClock
 
 NOW = int(time.time() * 1000)
@@ -24,6 +32,18 @@ def put(root: FootageRoot, start_ms: int, size: int = 10, failover: str | None =
     make_folders(path.parent)
     path.write_bytes(b"x" * size)
     return path
+
+
+def fill(root: FootageRoot, size: int) -> list[Path]:
+    """Files of footage, oldest first, until the disk is full."""
+    files: list[Path] = []
+    try:
+        while True:
+            files.append(put(root, NOW + len(files), size))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+    return files
 
 
 class Watched:
@@ -41,6 +61,12 @@ class Watched:
             changed=lambda: None,
             lost=self.lost.append,
         )
+
+
+@pytest.fixture
+def disk_of_recordings(tmp_path, injected):
+    with injected(small_tmpfs(tmp_path / "recordings")) as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -177,3 +203,43 @@ def test_an_identity_that_cannot_be_read_is_not_gone(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", sick)
         assert not file.is_gone()
+
+
+async def test_what_cannot_be_removed_keeps_nothing_else_from_going(watched):
+    old = [put(watched.data, NOW - 9 * DAY_MS + number) for number in range(MOST_AT_ONCE + 2)]
+    await watched.keeper.round()
+    # As many as one round takes: a whole camera that somebody has protected.
+    for path in old[:MOST_AT_ONCE]:
+        path.unlink()
+        path.mkdir()
+    watched.care = Care(Rules(days=3))
+    await watched.keeper.round()
+    await watched.keeper.round()
+    assert [path for path in old if path.is_file()] == []
+    assert watched.lost == []
+
+
+@pytest.mark.parametrize("small_disk", ["4m,nr_inodes=300"], indirect=True)
+async def test_a_disk_that_takes_no_more_files_is_given_room(small_disk):
+    watched = Watched(small_disk)
+    files = fill(watched.data, size=1)
+    watched.care = Care(Rules())
+    await watched.keeper.round()
+    # As many as there must be for a disk that is not full.
+    assert os.statvfs(small_disk).f_favail >= minimum_free_files(300) >= FEW_INODES
+    left = [path for path in files if path.exists()]
+    assert left == files[-len(left) :]
+    assert len(left) > 100
+    await watched.keeper.round()
+    assert [path for path in files if path.exists()] == left
+
+
+async def test_the_disk_that_holds_the_recordings_is_the_one_that_counts(watched, disk_of_recordings):
+    files = fill(watched.data, size=400_000)
+    watched.care = Care(Rules())
+    await watched.keeper.round()
+    # The disk of the data folder has plenty of room.
+    sizes = os.statvfs(disk_of_recordings)
+    assert sizes.f_bavail * sizes.f_frsize >= minimum_free(Rules(), sizes.f_blocks * sizes.f_frsize)
+    assert not files[0].exists()
+    assert files[-1].exists()
