@@ -14,6 +14,7 @@ from understudy_footage import Catalog, FootageRoot, InvalidFootageName
 from understudy_runtime.clock import Clock
 
 from understudy_recording_server.care import Care, must_stop, storage_with_care
+from understudy_recording_server.clock_book import ClockBook
 from understudy_recording_server.footage_folders import Days, look, remove_files
 from understudy_recording_server.forecast import WriteRate, hours_left
 from understudy_recording_server.gaps import GapBook
@@ -66,6 +67,7 @@ class FootageKeeper:
         self._news: list[tuple[str, int | None]] | None = None
         self._days: Days = {}
         self._book = GapBook(data_dir / SETTINGS_FOLDER)
+        self._clock_book = ClockBook(data_dir / SETTINGS_FOLDER)
         self._rate = WriteRate()
         self._wall_clock = WallClockWatch(clock.wall_ms(), clock.monotonic())
         self._build_at = 0.0
@@ -115,10 +117,16 @@ class FootageKeeper:
 
     async def run(self) -> None:
         """Care for the footage until cancelled."""
-        await asyncio.to_thread(self._book.load)
+        await self.load()
         while True:
             await self.round()
             await asyncio.sleep(ROUND_S)
+
+    async def load(self) -> None:
+        """Read what an earlier run has left."""
+        await asyncio.to_thread(self._book.load)
+        before = await asyncio.to_thread(self._clock_book.load)
+        self._wall_clock = WallClockWatch(self._clock.wall_ms(), self._clock.monotonic(), before)
 
     async def rebuild(self) -> None:
         """Build the index from the files. When that fails there is none, and nothing is removed."""
@@ -199,6 +207,9 @@ class FootageKeeper:
                 await self._remove(folder, away)
         if not self._book.saved:
             await beside(self._book.save, "gaps")
+        note = self._wall_clock.note(wall_ms, monotonic_s)
+        if self._clock_book.is_due(note, monotonic_s):
+            await beside(lambda: self._clock_book.save(note, monotonic_s), "clock")
         room = await self._room(OWN_FOLDER if care.away is None else folder_of(care.away))
         if room is not None:
             self._forecast(care, room)

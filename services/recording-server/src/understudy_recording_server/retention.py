@@ -105,16 +105,30 @@ def doomed(
     return found
 
 
+class ClockNote(msgspec.Struct, frozen=True):
+    """What the wall clock showed last, and for how long it was not to be trusted yet."""
+
+    seen_ms: int
+    rests_s: float = 0.0
+
+
 class WallClockWatch:
     """Whether the wall clock can be trusted with deleting. It cannot for a day after a jump: a clock that is
     a year ahead would make all footage too old. No clock of its own."""
 
     JUMP_MS = 3_600_000
     REST_S = 86_400.0
+    LONGEST_OFF_MS = DAY_MS
+    """A machine that was off is no jump, as long as it was off for the night."""
 
-    def __init__(self, wall_ms: int, monotonic_s: float) -> None:
+    def __init__(self, wall_ms: int, monotonic_s: float, before: ClockNote | None = None) -> None:
+        """`before` is what was noted before this process began."""
         self._offset_ms = wall_ms - monotonic_s * 1000
-        self._rests_until: float | None = None
+        rests_s = 0.0
+        if before is not None:
+            jumped = abs(wall_ms - before.seen_ms) > self.LONGEST_OFF_MS
+            rests_s = self.REST_S if jumped else min(before.rests_s, self.REST_S)
+        self._rests_until = monotonic_s + rests_s if rests_s > 0 else None
 
     def trusted(self, wall_ms: int, monotonic_s: float) -> bool:
         """To be asked regularly: small steps, as a time server makes them, add up to no jump."""
@@ -123,3 +137,8 @@ class WallClockWatch:
             self._rests_until = monotonic_s + self.REST_S
         self._offset_ms = offset_ms
         return self._rests_until is None or monotonic_s >= self._rests_until
+
+    def note(self, wall_ms: int, monotonic_s: float) -> ClockNote:
+        """What the next process has to know."""
+        rests_s = 0.0 if self._rests_until is None else max(0.0, self._rests_until - monotonic_s)
+        return ClockNote(wall_ms, rests_s)

@@ -22,7 +22,7 @@ from understudy_recording_server.retention import (
     minimum_free_files,
 )
 from understudy_recording_server.storage_state import FEW_INODES
-from understudy_runtime.clock import SystemClock
+from understudy_runtime.clock import Clock, ManualClock, SystemClock
 
 NOW = int(time.time() * 1000)
 
@@ -49,13 +49,13 @@ def fill(root: FootageRoot, size: int) -> list[Path]:
 class Watched:
     """A keeper, and what it has said."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
         self.care = Care()
         self.lost: list[str] = []
         self.data = FootageRoot(folder)
         self.keeper = FootageKeeper(
             folder,
-            SystemClock(),
+            clock or SystemClock(),
             care=lambda: self.care,
             cameras=list,
             changed=lambda: None,
@@ -226,6 +226,7 @@ async def test_a_disk_that_takes_no_more_files_is_given_room(small_disk):
     watched.care = Care(Rules())
     await watched.keeper.round()
     # As many as there must be for a disk that is not full.
+    await watched.keeper.round()
     assert os.statvfs(small_disk).f_favail >= minimum_free_files(300) >= FEW_INODES
     left = [path for path in files if path.exists()]
     assert left == files[-len(left) :]
@@ -243,3 +244,29 @@ async def test_the_disk_that_holds_the_recordings_is_the_one_that_counts(watched
     assert sizes.f_bavail * sizes.f_frsize >= minimum_free(Rules(), sizes.f_blocks * sizes.f_frsize)
     assert not files[0].exists()
     assert files[-1].exists()
+
+
+async def test_a_machine_that_wakes_up_years_ahead_keeps_its_footage(tmp_path):
+    before = Watched(tmp_path, ManualClock(NOW))
+    kept = put(before.data, NOW - DAY_MS)
+    before.care = Care(Rules(days=3))
+    await before.keeper.load()
+    await before.keeper.round()
+    year = 365 * DAY_MS
+    # Its battery is empty, or its time server lies; it may be started again and again before that is seen.
+    for number in range(2):
+        after = Watched(tmp_path, ManualClock(NOW + year + number * 60_000))
+        after.care = Care(Rules(days=3))
+        await after.keeper.load()
+        await after.keeper.round()
+        assert kept.exists()
+    clock = ManualClock(NOW)
+    mended = Watched(tmp_path, clock)
+    mended.care = Care(Rules(days=3))
+    await mended.keeper.load()
+    clock.advance(DAY_MS / 1000 + 1)
+    old = put(mended.data, NOW - 3 * DAY_MS)
+    mended.keeper.look_again()
+    await mended.keeper.round()
+    assert kept.exists()
+    assert not old.exists()

@@ -17,11 +17,13 @@ from understudy_contracts.model import StorageState
 from understudy_contracts.settings import ServerSettings, VersionedSettings
 from understudy_footage import Held, RecordingName
 from understudy_recording_server.care import Care, care_for, must_stop, storage_with_care
+from understudy_recording_server.clock_book import ClockBook
 from understudy_recording_server.forecast import WriteRate, hours_left, warning
 from understudy_recording_server.gaps import GapBook, widened
 from understudy_recording_server.retention import (
     DAY_MS,
     MOST_AT_ONCE,
+    ClockNote,
     Room,
     Rules,
     WallClockWatch,
@@ -128,6 +130,53 @@ def test_after_a_jump_of_the_clock_age_counts_only_a_day_later(jump_ms):
     assert not watch.trusted(NOW + jump_ms, 10.0)
     assert not watch.trusted(NOW + jump_ms + DAY_MS - 2000, 10.0 + 86_398)
     assert watch.trusted(NOW + jump_ms + DAY_MS, 10.0 + 86_400)
+
+
+YEAR_S = 365 * 86_400
+
+
+@pytest.mark.parametrize("jump_s", [YEAR_S, -YEAR_S, 25 * 3600])
+def test_a_jump_of_the_clock_while_the_machine_was_off_is_one(jump_s):
+    note = WallClockWatch(NOW, 5000.0).note(NOW, 5000.0)
+    watch = WallClockWatch(NOW + jump_s * 1000, 30.0, note)
+    assert not watch.trusted(NOW + jump_s * 1000, 30.0)
+    assert watch.trusted(NOW + (jump_s + 86_400) * 1000, 86_430.0)
+
+
+def test_a_night_off_is_no_jump():
+    note = WallClockWatch(NOW, 5000.0).note(NOW, 5000.0)
+    later = NOW + 20 * 3_600_000
+    assert WallClockWatch(later, 30.0, note).trusted(later, 30.0)
+    assert WallClockWatch(later, 30.0).trusted(later, 30.0)
+
+
+@given(st.lists(st.integers(1, 3600), min_size=1, max_size=40))
+def test_no_number_of_restarts_shortens_the_day_after_a_jump(lives):
+    watch = WallClockWatch(NOW, 0.0)
+    wall_ms = NOW + YEAR_S * 1000
+    assert not watch.trusted(wall_ms, 0.0)
+    note, passed = watch.note(wall_ms, 0.0), 0
+    for life in lives:
+        watch = WallClockWatch(wall_ms, 30.0, note)
+        wall_ms += life * 1000
+        passed += life
+        assert watch.trusted(wall_ms, 30.0 + life) == (passed >= WallClockWatch.REST_S)
+        note = watch.note(wall_ms, 30.0 + life)
+
+
+def test_the_note_of_the_clock_survives_a_restart_and_damage(tmp_path):
+    book = ClockBook(tmp_path / "settings")
+    assert book.load() is None
+    resting = ClockNote(NOW, 3600.0)
+    book.save(resting, 0.0)
+    assert ClockBook(tmp_path / "settings").load() == resting
+    # Saved now and then, and at once when a rest begins.
+    assert not book.is_due(ClockNote(NOW + 1000, 3599.0), 1.0)
+    assert book.is_due(ClockNote(NOW + 1000, 86_400.0), 1.0)
+    assert book.is_due(ClockNote(NOW + 600_000, 3000.0), 600.0)
+    for damage in (b"", b'{"seen_ms":', b"\xff", b'{"seen_ms":"soon"}'):
+        (tmp_path / "settings" / "clock.json").write_bytes(damage)
+        assert book.load() is None
 
 
 def settings(server: str, **more: object) -> VersionedSettings:
