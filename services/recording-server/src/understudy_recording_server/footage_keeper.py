@@ -65,6 +65,7 @@ class FootageKeeper:
         # None: not known, or not known for sure. Nothing is removed then.
         self._catalog: Catalog | None = None
         self._news: list[tuple[str, int | None]] | None = None
+        self._forgotten: list[str] | None = None
         self._days: Days = {}
         self._book = GapBook(data_dir / SETTINGS_FOLDER)
         self._clock_book = ClockBook(data_dir / SETTINGS_FOLDER)
@@ -107,7 +108,9 @@ class FootageKeeper:
         self._again = True
 
     def forget_folder(self, folder: str) -> None:
-        """A folder is about to be removed, on purpose."""
+        """A folder is about to be removed, on purpose: also for an index that is being built now."""
+        if self._forgotten is not None:
+            self._forgotten.append(folder)
         prefix = str(self._data.folder(folder).path) if folder else str(self._data.path)
         self._days = {path: days for path, days in self._days.items() if not path.startswith(f"{prefix}/")}
         if folder == OWN_FOLDER:
@@ -135,17 +138,21 @@ class FootageKeeper:
             self._refused.clear()
             began = time.monotonic()
             before = self._catalog
-            self._news = []
+            self._news, self._forgotten = [], []
             try:
                 catalog = await beside(lambda: Catalog.build(self._data), "index")
             except OSError as error:
                 log.warning("the footage cannot be listed, so none is removed", error=error.strerror)
                 self._lost(f"the footage cannot be listed, so none is removed: {error.strerror}")
-                self._catalog, self._news = None, None
+                self._catalog, self._news, self._forgotten = None, None, None
                 self._build_at = time.monotonic() + PAUSE_AFTER_TROUBLE_S
                 return
             told, self._news = self._news, None
-            self._catalog = catalog
+            forgotten, self._forgotten = self._forgotten, None
+            # All footage is being removed: a list of what there was a moment ago is none of what there is.
+            self._catalog = None if OWN_FOLDER in forgotten else catalog
+            for folder in forgotten:
+                catalog.forget_folder(folder)
             for path, size in told:
                 self._tell(path, size)
             took = time.monotonic() - began
@@ -160,6 +167,8 @@ class FootageKeeper:
         seen, lost = await beside(lambda: self._look(days), "look at footage")
         if days is self._days:
             self._days = seen
+        else:
+            lost = []  # A folder was removed on purpose meanwhile: the next look tells.
         if lost:
             log.error("folders of footage are gone", folders=lost[:5], count=len(lost))
         if lost or self._again or time.monotonic() >= self._build_at:

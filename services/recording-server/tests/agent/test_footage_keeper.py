@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -270,3 +273,29 @@ async def test_a_machine_that_wakes_up_years_ahead_keeps_its_footage(tmp_path):
     await mended.keeper.round()
     assert kept.exists()
     assert not old.exists()
+
+
+@pytest.mark.parametrize("folder", ["failovers/f-6", ""])
+async def test_what_is_cleared_while_the_index_is_built_is_no_loss(watched, monkeypatch, folder):
+    put(watched.data.folder(folder), NOW)
+    await watched.keeper.rebuild()
+    build, loop = Catalog.build, asyncio.get_running_loop()
+    built, cleared = asyncio.Event(), threading.Event()
+
+    def slow(data: FootageRoot) -> Catalog:
+        catalog = build(data)
+        loop.call_soon_threadsafe(built.set)
+        assert cleared.wait(30)
+        return catalog
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Catalog, "build", slow)
+        building = asyncio.create_task(watched.keeper.rebuild())
+        await built.wait()
+        watched.keeper.forget_folder(folder)
+        shutil.rmtree(watched.data.folder(folder).recordings)
+        cleared.set()
+        await building
+    await watched.keeper.rebuild()
+    assert watched.lost == []
+    assert watched.keeper.files == 0
