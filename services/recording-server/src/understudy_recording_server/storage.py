@@ -16,7 +16,7 @@ from understudy_contracts.machine import CameraEvidence, Storage
 from understudy_contracts.model import StorageState
 
 from understudy_recording_server.disk.findings import Finding, degraded, summed_up
-from understudy_recording_server.disk.mounts import mount_findings
+from understudy_recording_server.disk.mounts import Mount, mount_findings
 from understudy_recording_server.disk.survey import read_mount, survey
 from understudy_recording_server.own_thread import beside
 from understudy_recording_server.storage_state import (
@@ -45,7 +45,8 @@ def probe(folders: list[Path], devices: dict[Path, int]) -> Reading:
     began = time.monotonic()
     worst = _probe(folders[0], devices)
     for folder in folders[1:]:
-        if not _is_another_disk(folder, folders[0]):
+        # One that was a disk of its own and is none any more has been unmounted.
+        if folder not in devices and not _is_another_disk(folder, folders[0]):
             continue
         reading = _probe(folder, devices)
         worse = reading.errno is not None or reading.moved or reading.free_bytes < worst.free_bytes
@@ -57,8 +58,10 @@ def probe(folders: list[Path], devices: dict[Path, int]) -> Reading:
 def _is_another_disk(folder: Path, first: Path) -> bool:
     try:
         return folder.stat().st_dev != first.stat().st_dev
-    except OSError:
+    except FileNotFoundError:
         return False  # Not there yet, or gone: that is seen elsewhere.
+    except OSError:
+        return True  # Whatever it is, it does not answer as a folder of the first disk would.
 
 
 def _probe(folder: Path, devices: dict[Path, int]) -> Reading:
@@ -126,15 +129,18 @@ class StorageWatch:
     async def read(self) -> None:
         """Read once. While the disk does not answer, that is what is said of it."""
         began = time.monotonic()
-        probing = beside(lambda: probe(self._folders, self._devices), "storage probe")
+        probing = beside(self._ask, "storage probe")
         # One thread that hangs is enough: the next reading begins when this one has ended.
         while not (await asyncio.wait({probing}, timeout=SILENT_S))[0]:
             self._silence = silence_findings(time.monotonic() - began)
             self.judge()
         self._silence = []
-        self._reading = probing.result()
-        self._mount = mount_findings(read_mount(self._folders[0]))
+        self._reading, mount = probing.result()
+        self._mount = mount_findings(mount)
         self.judge()
+
+    def _ask(self) -> tuple[Reading, Mount | None]:
+        return probe(self._folders, self._devices), read_mount(self._folders[0])
 
     def saw(self, reason: str) -> None:
         """Something happened to the footage that should not have; it is evidence for a while."""
@@ -176,6 +182,6 @@ class StorageWatch:
 
     async def _survey_often(self) -> None:
         while True:
-            self._surveyed = await beside(lambda: survey(self._folders[0]), "survey of disks")
+            self._surveyed = await beside(lambda: survey(self._folders), "survey of disks")
             self.judge()
             await asyncio.sleep(SURVEY_EVERY_S)

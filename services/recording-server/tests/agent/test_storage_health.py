@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from understudy_contracts.machine import CameraEvidence
 from understudy_contracts.model import CameraState, StorageState
+from understudy_recording_server.disk import survey as disks
 from understudy_recording_server.disk.btrfs import btrfs_findings, parse_device_stats, parse_error_stats
 from understudy_recording_server.disk.findings import MAXIMUM_REASON, Finding, summed_up
 from understudy_recording_server.disk.mdstat import array_findings, parse_mdstat
-from understudy_recording_server.disk.mounts import mount_findings, mount_of, parse_mountinfo
+from understudy_recording_server.disk.mounts import Mount, mount_findings, mount_of, parse_mountinfo
 from understudy_recording_server.disk.smart import parse_smart, smart_findings
 from understudy_recording_server.disk.survey import read_mount, survey
 from understudy_recording_server.disk.zfs import parse_zpool_status, pool_findings
@@ -189,7 +190,43 @@ def test_this_machine_can_be_asked(tmp_path):
     mount = read_mount(tmp_path)
     assert mount is not None
     assert not mount.read_only
-    assert all(finding.reason for finding in survey(tmp_path))
+    assert all(finding.reason for finding in survey([tmp_path]))
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Writes a program that prints this instead of the machine's own tool."""
+
+    def add(name: str, says: bytes) -> None:
+        (tmp_path / f"{name}.out").write_bytes(says)
+        (tmp_path / name).write_text(f"#!/bin/sh\nexec /bin/cat {tmp_path / name}.out\n")
+        (tmp_path / name).chmod(0o755)
+
+    monkeypatch.setattr(disks, "_SYSTEM_FOLDERS", str(tmp_path))
+    return add
+
+
+def test_a_tool_that_does_not_speak_utf_8_is_understood(tmp_path, tools, monkeypatch):
+    # A disk is named in the encoding of whoever named it; one such answer ended the survey for good.
+    says = ZPOOL_UNAVAILABLE.replace("sdc ", "plåt").encode("latin-1")
+    tools("zpool", says)
+    tools("btrfs", "[/dev/mapper/plåt].write_io_errs 35\n".encode("latin-1"))
+    for kind, word in {"zfs": "tank is unavail", "btrfs": "35 write"}.items():
+        mount = Mount("0:45", str(tmp_path), kind, "tank/video", read_only=False)
+        monkeypatch.setattr(disks, "read_mount", lambda _, mount=mount: mount)
+        assert [word in finding.reason for finding in survey([tmp_path])] == [True]
+
+
+def test_every_disk_that_holds_footage_is_surveyed(tmp_path, tools, monkeypatch):
+    tools("zpool", ZPOOL_UNAVAILABLE.encode())
+    mounts = {
+        "data": Mount("8:1", "/", "ext4", "/dev/none", read_only=False),
+        "recordings": Mount("0:45", "/r", "zfs", "tank/video", read_only=False),
+        "incoming": Mount("0:45", "/r", "zfs", "tank/video", read_only=False),
+    }
+    monkeypatch.setattr(disks, "read_mount", lambda folder: mounts[folder.name])
+    findings = survey([tmp_path / name for name in mounts])
+    assert findings == [Finding(StorageState.DAMAGED, "ZFS pool tank is unavail: sdc unavail")]
 
 
 @pytest.mark.parametrize(
@@ -268,8 +305,10 @@ async def test_a_vanished_folder_is_a_damaged_disk(tmp_path):
     assert changes == [StorageState.DAMAGED, StorageState.NORMAL]
 
 
-async def test_a_disk_that_is_unmounted_under_the_agent(small_disk):
-    watch = StorageWatch([small_disk], lambda: None)
+@pytest.mark.parametrize("is_of_its_own", [False, True])
+async def test_a_disk_that_is_unmounted_under_the_agent(tmp_path, small_disk, is_of_its_own):
+    # The data folder itself, or a folder in it such as recordings/.
+    watch = StorageWatch([tmp_path, small_disk] if is_of_its_own else [small_disk], lambda: None)
     await watch.read()
     assert watch.storage.state is StorageState.NORMAL
     umount = await asyncio.create_subprocess_exec("umount", str(small_disk))

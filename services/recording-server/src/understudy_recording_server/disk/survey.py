@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from understudy_recording_server.disk.btrfs import (
@@ -34,22 +35,22 @@ def read_mount(folder: Path) -> Mount | None:
         return None
 
 
-def survey(folder: Path) -> list[Finding]:
-    """What arrays, file systems and disks under `folder` report."""
-    mount = read_mount(folder)
-    if mount is None:
+def survey(folders: Iterable[Path]) -> list[Finding]:
+    """What arrays, file systems and disks under `folders` report; each file system is asked once."""
+    mounts = {mount.device: mount for folder in folders if (mount := read_mount(folder)) is not None}
+    if not mounts:
         return []
-    devices = _block_devices(mount)
+    devices = frozenset[str]().union(*(_block_devices(mount) for mount in mounts.values()))
     findings = array_findings(parse_mdstat(_text(Path("/proc/mdstat"))), devices)
-    if mount.kind == "btrfs":
-        findings += _btrfs(mount)
-    elif mount.kind == "zfs":
-        pool = mount.source.split("/")[0]
-        findings += pool_findings(parse_zpool_status(_said("zpool", "status", "-x", pool).decode()), pool)
+    for mount in mounts.values():
+        if mount.kind == "btrfs":
+            findings += _btrfs(mount)
+        elif mount.kind == "zfs":
+            pool = mount.source.split("/")[0]
+            findings += pool_findings(parse_zpool_status(_said("zpool", "status", "-x", pool)), pool)
     for disk in sorted(device for device in devices if _is_disk(device)):
-        findings += smart_findings(
-            disk, parse_smart(_said("smartctl", "--json", "-H", "-A", "--nocheck=standby", f"/dev/{disk}"))
-        )
+        said = _said("smartctl", "--json", "-H", "-A", "--nocheck=standby", f"/dev/{disk}")
+        findings += smart_findings(disk, parse_smart(said.encode()))
     return findings
 
 
@@ -93,7 +94,7 @@ def _btrfs(mount: Mount) -> list[Finding]:
             if (errors := parse_error_stats(_text(device / "error_stats"))) != {}:
                 counters[f"disk {device.name}"] = errors
     if not counters:
-        counters = parse_device_stats(_said("btrfs", "device", "stats", mount.point).decode())
+        counters = parse_device_stats(_said("btrfs", "device", "stats", mount.point))
     return btrfs_findings(counters, missing)
 
 
@@ -104,11 +105,11 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _said(tool: str, *arguments: str) -> bytes:
+def _said(tool: str, *arguments: str) -> str:
     """What a tool prints, whatever its status: theirs tell what they found. Nothing if it is not there."""
     program = shutil.which(tool, path=_SYSTEM_FOLDERS)
     if program is None:
-        return b""
+        return ""
     try:
         done = subprocess.run(
             [program, *arguments],
@@ -119,5 +120,6 @@ def _said(tool: str, *arguments: str) -> bytes:
             env={"PATH": _SYSTEM_FOLDERS, "LC_ALL": "C"},
         )
     except (OSError, subprocess.TimeoutExpired):
-        return b""
-    return done.stdout
+        return ""
+    # Names of disks and pools may be in any encoding.
+    return done.stdout.decode("utf-8", "replace")
