@@ -169,3 +169,18 @@ def test_a_file_is_judged_as_its_bytes_are(
     path.write_bytes(mp4[:cut])
     with path.open("rb") as file:
         assert whole_part_of_file(file.fileno()) == (min(cut, len(mp4)), whole_part(mp4[:cut]))
+
+
+def test_no_recording_takes_the_place_of_another(tmp_path: Path, mp4: bytes) -> None:
+    # The clock was set back by an hour: what is being written began when another file did.
+    root = _left_behind(tmp_path, mp4)
+    earlier = [root.recording("gate", RecordingName(START + number, 800)) for number in range(2)]
+    for path in earlier:
+        path.write_bytes(b"earlier footage")
+    [part] = parts_of(root)
+    recovered = recover(root, part)
+    assert (recovered.start_ms, recovered.path) == (
+        START + 2,
+        root.recording("gate", RecordingName(START + 2, 800)),
+    )
+    assert [path.read_bytes() for path in earlier] == [b"earlier footage"] * 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,17 @@ class FootageRoot:
 
     def recording(self, camera: str, name: RecordingName) -> Path:
         return self.path / name.path(camera)
+
+    def free_name(self, camera: str, name: RecordingName) -> RecordingName:
+        """This name, or the first after it that no file has: a clock that was set back by a whole hour brings
+        the same starts and durations again.
+
+        Raises:
+            OSError: the disk said no.
+        """
+        while os.path.lexists(self.recording(camera, name)):
+            name = replace(name, start_ms=name.start_ms + 1)
+        return name
 
     def part(self, camera: str, start_ms: int) -> Path:
         return self.path / PartName(start_ms).path(camera)

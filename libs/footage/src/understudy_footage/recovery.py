@@ -45,6 +45,7 @@ def recover(root: FootageRoot, part: Part) -> Recovered:
     if whole.length < size:
         os.truncate(part.path, whole.length)
     duration_ms = min(whole.duration_ms, MAXIMUM_DURATION_MS)
-    final = root.recording(part.camera, RecordingName(part.name.start_ms, duration_ms))
+    name = root.free_name(part.camera, RecordingName(part.name.start_ms, duration_ms))
+    final = root.recording(part.camera, name)
     finish_file(part.path, final)
-    return Recovered(part.camera, part.name.start_ms, duration_ms, final, whole.length, size - whole.length)
+    return Recovered(part.camera, name.start_ms, duration_ms, final, whole.length, size - whole.length)

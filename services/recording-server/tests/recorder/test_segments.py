@@ -1,12 +1,15 @@
-"""Beginning a file in a folder where something stands in the way."""
+"""Beginning and finishing a file in a folder where something stands in the way."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from understudy_footage import FootageRoot, day_of, make_folders
+from understudy_footage import FootageRoot, RecordingName, day_of, make_folders
 from understudy_recording_server.recorder import segments
+from understudy_recording_server.recorder.finishing import Finisher
+from understudy_recording_server.recorder.protocol import Report, SegmentFinished
+from understudy_recording_server.recorder.segments import WrittenPart
 
 START = 1_770_000_000_000
 
@@ -42,3 +45,22 @@ def test_what_is_no_folder_is_an_error_of_the_disk(tmp_path, monkeypatch, blocke
         path.write_text("in the way")
     with pytest.raises(OSError, match="Not a directory"):
         segments._create(FootageRoot(tmp_path), "cam-1", START)
+
+
+def test_a_finished_file_takes_nobodys_place(tmp_path: Path) -> None:
+    # The clock was set back by an hour, and the same minute comes again.
+    root = FootageRoot(tmp_path)
+    earlier = root.recording("cam-1", RecordingName(START, 60_000))
+    make_folders(earlier.parent)
+    earlier.write_bytes(b"earlier footage")
+    part = root.part("cam-1", START)
+    part.write_bytes(b"later footage")
+    reports: list[Report] = []
+    finisher = Finisher(root, reports.append)
+    finisher.finish("", "cam-1", WrittenPart(part, START, 60_000, 13, torn=False), 60_000).result()
+    finisher.close()
+    later = RecordingName(START + 1, 60_000)
+    path = str(later.path("cam-1"))
+    assert reports == [SegmentFinished("", "cam-1", path, later.start_ms, later.duration_ms, 13)]
+    assert earlier.read_bytes() == b"earlier footage"
+    assert (tmp_path / path).read_bytes() == b"later footage"

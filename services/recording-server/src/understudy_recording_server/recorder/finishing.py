@@ -89,9 +89,11 @@ class Finisher:
             recovered = recover(root, Part(camera, PartName(part.start_ms), part.path))
             if recovered.path is None:
                 return None
-            final, size, duration_ms = recovered.path, recovered.kept_bytes, recovered.duration_ms
+            final, size = recovered.path, recovered.kept_bytes
+            start_ms, duration_ms = recovered.start_ms, recovered.duration_ms
         else:
-            final, size = root.recording(camera, RecordingName(part.start_ms, duration_ms)), part.size
+            name = root.free_name(camera, RecordingName(part.start_ms, duration_ms))
+            final, size, start_ms = root.recording(camera, name), part.size, name.start_ms
             finish_file(part.path, final)
         shown = final.relative_to(self._data.path).as_posix()
-        return SegmentFinished(folder, camera, shown, part.start_ms, duration_ms, size)
+        return SegmentFinished(folder, camera, shown, start_ms, duration_ms, size)
