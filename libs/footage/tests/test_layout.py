@@ -1,4 +1,6 @@
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,51 @@ def test_a_file_in_the_place_of_a_folder_is_told_as_that(tmp_path: Path) -> None
     for name in ["file", "link", "file/below"]:
         with pytest.raises(NotADirectoryError):
             make_folders(tmp_path / name)
+
+
+@pytest.fixture
+def two_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
+
+    def within_a_folder(path: Path, target: Path) -> Path:
+        if path.parent != target.parent:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", within_a_folder)
+
+
+@pytest.mark.usefixtures("two_disks")
+def test_a_file_can_be_finished_onto_another_disk(tmp_path: Path) -> None:
+    part, final = tmp_path / "incoming" / "x", tmp_path / "recordings" / "b"
+    make_folders(part.parent)
+    part.write_bytes(b"content")
+    finish_file(part, final)
+    assert final.read_bytes() == b"content"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [final]
+
+
+@pytest.mark.usefixtures("two_disks")
+def test_a_copy_that_fails_leaves_the_file_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, final = tmp_path / "incoming" / "x", tmp_path / "recordings" / "b"
+    make_folders(part.parent)
+    part.write_bytes(b"content")
+
+    def full(_: Path, to: Path) -> None:
+        to.write_bytes(b"con")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", full)
+        with pytest.raises(OSError, match="No space"):
+            finish_file(part, final)
+        patched.setattr(shutil, "copyfile", lambda _, to: to.write_bytes(b"cantent"))
+        with pytest.raises(OSError, match="not the same"):
+            finish_file(part, final)
+    assert part.read_bytes() == b"content"
+    assert list(final.parent.iterdir()) == []
+    finish_file(part, final)
+    assert final.read_bytes() == b"content"
+    assert not part.exists()

@@ -7,7 +7,9 @@ checks below are against hostile names from outside, not against somebody with a
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -196,10 +198,32 @@ def finish_file(part: Path, final: Path) -> None:
     with _opened(part, os.O_RDONLY) as descriptor:
         os.fsync(descriptor)
     make_folders(final.parent)
-    part.rename(final)
+    try:
+        part.rename(final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(part, final)
+        fsync_folder(final.parent)
+        part.unlink()
     fsync_folder(final.parent)
     if part.parent != final.parent:
         fsync_folder(part.parent)
+
+
+def _copy(part: Path, final: Path) -> None:
+    """As a rename, to another disk: recordings may have one of their own."""
+    arriving = final.with_name(f".{final.name}")
+    try:
+        shutil.copyfile(part, arriving)
+        with _opened(arriving, os.O_RDONLY) as descriptor:
+            os.fsync(descriptor)
+        if not filecmp.cmp(part, arriving, shallow=False):
+            raise OSError(errno.EIO, "the copy on the other disk is not the same")
+        arriving.rename(final)
+    except BaseException:
+        arriving.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
