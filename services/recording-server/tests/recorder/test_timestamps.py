@@ -92,6 +92,18 @@ def test_files_of_an_unbroken_stream_start_in_order_whatever_the_jitter(jitter: 
         last = start
 
 
+@given(st.lists(st.tuples(st.integers(1, 2000), st.integers(-1999, 1999)), min_size=1, max_size=20))
+def test_files_that_follow_each_other_begin_after_each_other(cuts: list[tuple[int, int]]) -> None:
+    # However short a file is, its duration is the next one's start less its own.
+    clock, media_ms = FileClock(), 0
+    last, _ = clock.start_ms(0.0, 1_000_000)
+    for passed_ms, late_ms in cuts:
+        media_ms += passed_ms
+        start, continuous = clock.start_ms(media_ms / 1000, 1_000_000 + media_ms + late_ms)
+        assert start > last or not continuous
+        last = start
+
+
 def test_the_drift_of_a_cameras_clock_does_not_add_up() -> None:
     clock = FileClock()
     for number in range(2000):

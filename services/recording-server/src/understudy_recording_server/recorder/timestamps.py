@@ -174,5 +174,8 @@ class FileClock:
         difference = arrival_ms - expected
         continuous = abs(difference) < REANCHOR_MS
         start = expected + round(difference / SLEW) if continuous else arrival_ms
+        if continuous and media_s > media_then:
+            # A file cut off at once, behind a key frame that came late, must not end before it began.
+            start = max(start, wall_then + 1)
         self._anchor = (media_s, start)
         return start, continuous
