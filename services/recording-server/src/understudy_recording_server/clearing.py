@@ -47,6 +47,7 @@ async def clear(data_dir: Path, command: ClearFootage, manifests: Manifests) -> 
 def check_verified(folder: Path, manifest: Manifest, command: ClearFootage) -> None:
     """Raises:
     Conflict: the folder holds other files than the receiver verified, and which.
+    OSError: a folder in it cannot be read, so that nobody knows.
     """
     if manifest.digest != command.verified_digest:
         raise Conflict(
@@ -56,7 +57,7 @@ def check_verified(folder: Path, manifest: Manifest, command: ClearFootage) -> N
             files=len(manifest.entries),
         )
     listed = {entry.path for entry in manifest.entries}
-    for where, folders, files in os.walk(folder):
+    for where, folders, files in os.walk(folder, onerror=_unreadable):
         links = [name for name in folders if (Path(where) / name).is_symlink()]
         for name in (*files, *links):
             path = (Path(where) / name).relative_to(folder).as_posix()
@@ -64,6 +65,10 @@ def check_verified(folder: Path, manifest: Manifest, command: ClearFootage) -> N
                 raise Conflict(
                     f"the folder of {command.failover} holds {path!r}, which is no verified footage"
                 )
+
+
+def _unreadable(error: OSError) -> None:
+    raise error
 
 
 def finish_clearing(data_dir: Path) -> None:

@@ -1,4 +1,5 @@
-"""One file on its way home, on a disk that fails: what counts as home is on the disk, name and content."""
+"""One file on its way home, and the folder that it leaves, on disks that fail: what counts as home is on the
+disk, name and content, and nothing goes that was not looked at."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ import os
 from pathlib import Path
 
 import pytest
-from understudy_footage import FootageRoot, ManifestEntry, RecordingName, hash_file
+from understudy_contracts.commands import ClearFootage
+from understudy_footage import FootageRoot, ManifestEntry, RecordingName, hash_file, manifest_of
+from understudy_recording_server.clearing import check_verified
 from understudy_recording_server.incoming import IncomingFile
 
 CONTENT = b"footage" * 1000
@@ -76,3 +79,22 @@ def test_content_that_the_disk_refused_is_fetched_again(incoming, syncs, tmp_pat
     bring(incoming)
     assert incoming.is_home()
     assert incoming.final.read_bytes() == CONTENT
+
+
+def test_a_folder_that_cannot_be_read_is_not_cleared(tmp_path, monkeypatch):
+    root = FootageRoot(tmp_path)
+    (root.recordings / "Not A Camera").mkdir(parents=True)
+    manifest = manifest_of(root)
+    command = ClearFootage(1, 9, "f-1", manifest.digest)
+    check_verified(tmp_path, manifest, command)
+    scandir = os.scandir
+
+    def sick(folder: os.PathLike[str] | str) -> object:
+        if os.fspath(folder).endswith("Not A Camera"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return scandir(folder)
+
+    # Nobody knows what is in it, so nobody has verified it.
+    monkeypatch.setattr(os, "scandir", sick)
+    with pytest.raises(OSError, match="Input/output"):
+        check_verified(tmp_path, manifest, command)
