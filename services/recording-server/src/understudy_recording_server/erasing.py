@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,17 @@ def remove_folder(folder: Path, doomed_prefix: str) -> None:
     try:
         folder.rename(doomed)
     except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # A disk of its own keeps its name, and loses what is on it.
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        fsync_folder(folder)
         return
     fsync_folder(folder.parent)
     shutil.rmtree(doomed)

@@ -15,6 +15,7 @@ from understudy_footage import Catalog, FootageRoot, RecordingName, day_of, make
 from understudy_footage.check import check
 from understudy_lab.disks import small_tmpfs
 from understudy_recording_server.care import Care
+from understudy_recording_server.erasing import erase
 from understudy_recording_server.footage_keeper import FootageKeeper
 from understudy_recording_server.identity import AgentFile
 from understudy_recording_server.retention import (
@@ -299,3 +300,12 @@ async def test_what_is_cleared_while_the_index_is_built_is_no_loss(watched, monk
     await watched.keeper.rebuild()
     assert watched.lost == []
     assert watched.keeper.files == 0
+
+
+def test_a_disk_of_its_own_can_be_erased(tmp_path, disk_of_recordings):
+    files = [put(FootageRoot(tmp_path), NOW), put(FootageRoot(tmp_path).failover("f-6"), NOW)]
+    (disk_of_recordings / "link").symlink_to(tmp_path / "failovers")
+    erase(tmp_path)
+    assert not any(path.exists() for path in files)
+    assert list(disk_of_recordings.iterdir()) == []
+    erase(tmp_path)
