@@ -97,6 +97,21 @@ config:
 \ttank        UNAVAIL      0     0     0  insufficient replicas
 \t  sdc       UNAVAIL      0     0     0  cannot open
 """
+ZPOOL_CORRUPTED = """\
+  pool: tank
+ state: ONLINE
+status: One or more devices has experienced an error resulting in data
+\tcorruption.  Applications may be affected.
+action: Restore the file in question if possible.  Otherwise restore the
+\tentire pool from backup.
+config:
+
+\tNAME        STATE     READ WRITE CKSUM
+\ttank        ONLINE       0     0     0
+\t  sdc       ONLINE       0     0     6
+
+errors: 3 data errors, use '-v' for a list
+"""
 SMART_ATA = b"""{"json_format_version":[1,0],"smartctl":{"version":[7,3],"exit_status":8},
 "device":{"name":"/dev/sda","info_name":"/dev/sda [SAT]","type":"sat","protocol":"ATA"},
 "smart_status":{"passed":false},"ata_smart_attributes":{"revision":16,"table":[
@@ -160,6 +175,10 @@ def test_zfs_pools():
     assert findings == [Finding(StorageState.DEGRADED, "ZFS pool zroot is online: ada0p3 faulted")]
     findings = pool_findings(parse_zpool_status(ZPOOL_UNAVAILABLE), "tank")
     assert findings == [Finding(StorageState.DAMAGED, "ZFS pool tank is unavail: sdc unavail")]
+    # As ZFS on Linux writes it, with tabs.
+    [finding] = pool_findings(parse_zpool_status(ZPOOL_CORRUPTED), "tank")
+    assert finding.state is StorageState.DEGRADED
+    assert finding.reason.endswith("an error resulting in data corruption")
     assert pool_findings(parse_zpool_status(ZPOOL_UNAVAILABLE), "zroot") == []
     for healthy in ("all pools are healthy\n", "pool 'tank' is healthy\n", "no pools available\n", ""):
         assert parse_zpool_status(healthy) == []

@@ -41,7 +41,7 @@ def parse_zpool_status(text: str) -> list[Pool]:
             if member[1] != pools[-1].name:
                 members = {**pools[-1].members, member[1]: member[2]}
                 pools[-1] = msgspec.structs.replace(pools[-1], members=members)
-        elif field == "status" and line.startswith("        "):
+        elif field == "status" and line.startswith(("\t", "        ")):
             pools[-1] = msgspec.structs.replace(pools[-1], status=f"{pools[-1].status} {line.strip()}")
         else:
             field = ""
