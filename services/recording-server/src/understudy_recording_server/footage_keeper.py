@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import structlog
 from understudy_contracts.machine import CameraEvidence, FootageGap, Storage
-from understudy_footage import Catalog, FootageRoot, InvalidFootageName
+from understudy_footage import Catalog, FootagePath, FootageRoot, Held, InvalidFootageName, Shelf
+from understudy_footage.catalog import split_folder
 from understudy_runtime.clock import Clock
 
 from understudy_recording_server.care import Care, must_stop, storage_with_care
@@ -35,6 +36,7 @@ LOOK_AGAIN_S = 60.0
 LOOK_AGAIN_SHARE = 100
 """The index is built anew every minute, or less often where that takes long: a hundredth of the time."""
 PAUSE_AFTER_TROUBLE_S = 10.0
+LATE_MS = 2 * WallClockWatch.JUMP_MS
 
 log = structlog.get_logger()
 
@@ -74,6 +76,8 @@ class FootageKeeper:
         self._build_at = 0.0
         self._again = False
         self._rests_until = 0.0
+        # What was made within a day and is called older than other footage: until when, by folder and path.
+        self._late: dict[tuple[str, str], float] = {}
         # What cannot be removed, by folder and path; tried again after the index is built anew.
         self._refused: set[tuple[str, str]] = set()
         self._building = asyncio.Lock()
@@ -101,6 +105,7 @@ class FootageKeeper:
 
     def note(self, path: str, size: int) -> None:
         """A file is finished; `path` is relative to the data folder, `size` in bytes."""
+        self._note_late(path)
         self._tell(path, size)
 
     def look_again(self) -> None:
@@ -234,8 +239,31 @@ class FootageKeeper:
         if self._catalog is None or room is None or time.monotonic() < self._rests_until:
             return []
         shelf = self._catalog.shelf(folder)
-        files = (held for held in shelf.files if (folder, held.path) not in self._refused)
+        now_s = self._clock.monotonic()
+        self._late = {key: until_s for key, until_s in self._late.items() if until_s > now_s}
+        files = self._oldest_first(folder, shelf)
         return doomed(files, rules, room, held_bytes=shelf.bytes, now_ms=now_ms, not_home=not_home)
+
+    def _oldest_first(self, folder: str, shelf: Shelf) -> Iterator[Held]:
+        for late in (False, True) if self._late else (False,):
+            for held in shelf.files:
+                key = folder, held.path
+                if key not in self._refused and (key in self._late) is late:
+                    yield held
+
+    def _note_late(self, path: str) -> None:
+        """What is made now is the newest there is, whatever a wrong clock named it or the files before it:
+        else a disk that is full would lose it first."""
+        if self._catalog is None:
+            return
+        try:
+            folder, within = split_folder(path)
+            start_ms = FootagePath.parse(within).name.start_ms
+        except InvalidFootageName:
+            return  # Told when it is noted.
+        files = self._catalog.shelf(folder).files
+        if files and start_ms < files[-1].start_ms - LATE_MS:
+            self._late[folder, within] = self._clock.monotonic() + WallClockWatch.REST_S
 
     async def _name(self, failover: str, away: Sequence[Doomed]) -> None:
         cause = "the failover server's disk was full"

@@ -309,3 +309,36 @@ def test_a_disk_of_its_own_can_be_erased(tmp_path, disk_of_recordings):
     assert not any(path.exists() for path in files)
     assert list(disk_of_recordings.iterdir()) == []
     erase(tmp_path)
+
+
+@pytest.mark.parametrize("was_ahead", [True, False])
+async def test_what_is_recorded_now_is_not_the_oldest_whatever_the_clock_says(tmp_path, was_ahead):
+    # The clock was a year ahead and has been set right, or the battery is empty and it is 2000 again.
+    clock = ManualClock(NOW)
+    watched = Watched(tmp_path, clock)
+    year = 365 * DAY_MS
+    right = [put(watched.data, NOW - number * DAY_MS) for number in (2, 1)]
+    wrong = [put(watched.data, NOW + year + number) for number in range(2)] if was_ahead else []
+    await watched.keeper.round()
+    first_ms = NOW if was_ahead else NOW - 20 * year
+    new = [put(watched.data, first_ms + number * 60_000) for number in range(3)]
+    for path in new:
+        watched.keeper.note(path.relative_to(tmp_path).as_posix(), 10)
+    for kept in range(len(new) + len(wrong) + 1, 0, -1):
+        watched.care = Care(Rules(bytes=10 * kept))
+        await watched.keeper.round()
+        assert [path for path in [*right, *wrong, *new] if path.exists()] == [*right, *wrong, *new][-kept:]
+
+
+async def test_a_day_later_names_count_again(tmp_path):
+    clock = ManualClock(NOW)
+    watched = Watched(tmp_path, clock)
+    right = put(watched.data, NOW)
+    await watched.keeper.round()
+    new = put(watched.data, NOW - DAY_MS)
+    watched.keeper.note(new.relative_to(tmp_path).as_posix(), 10)
+    clock.advance(86_401)
+    watched.care = Care(Rules(bytes=10))
+    await watched.keeper.round()
+    assert right.exists()
+    assert not new.exists()
