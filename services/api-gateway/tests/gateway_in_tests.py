@@ -72,6 +72,7 @@ def settings_of(host: Any, **more: Any) -> GatewaySettings:
             "authority": str(host.authority / "account.seed"),
             "trust": str(host.authority / "trust.json"),
             "administrator_password": ADMINISTRATOR[1],
+            "service_absence_s": 0.0,  # Few tests run the services, and none starts one late.
             **more,
         }
     )

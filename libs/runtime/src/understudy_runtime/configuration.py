@@ -40,6 +40,7 @@ KNOWN_KEYS: Final = frozenset(
         "administrator_password",
         "require_tools",
         "session_hours",
+        "service_absence_s",
         "advertise",
         "join",
         "join_token",

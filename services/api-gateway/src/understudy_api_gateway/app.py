@@ -34,8 +34,6 @@ from understudy_api_gateway.settings import GatewaySettings, address_of, listeni
 from understudy_api_gateway.web import make_application
 
 GRACE_S = 3
-RESTART_S = 3.0
-"""A service that failed is there again after about a second: nobody who asks just then need ask twice."""
 
 Announce = Callable[[str], None]
 
@@ -64,7 +62,7 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, announce: An
     with contextlib.closing(listener):
         async with (
             connect_database(settings) as database,
-            connect_bus(settings, str(Service.API_GATEWAY), absence_s=RESTART_S) as bus,
+            connect_bus(settings, str(Service.API_GATEWAY), absence_s=settings.service_absence_s) as bus,
             contextlib.AsyncExitStack() as ending,
         ):
             await ensure_stream(bus)

@@ -14,7 +14,8 @@ from understudy_runtime.configuration import ControlSettings
 class GatewaySettings(ControlSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`authority`: path of account.seed, signs joining machines. `trust`: path of trust.json, handed to
     them. `public_nats_urls`: where machines reach the bus (comma separated; `nats_url` if empty).
-    `administrator_password`: of the user `admin`, made at the first start."""
+    `administrator_password`: of the user `admin`, made at the first start. `service_absence_s`: so long a
+    service may be away, as one that failed is for about a second, until who asks for it is refused."""
 
     listen: str = "127.0.0.1:8080"
     authority: str = ""
@@ -22,6 +23,7 @@ class GatewaySettings(ControlSettings, frozen=True, kw_only=True, forbid_unknown
     public_nats_urls: str = ""
     administrator_password: str = ""
     session_hours: Annotated[float, Meta(gt=0, le=24 * 30)] = 12.0
+    service_absence_s: Annotated[float, Meta(ge=0, le=60)] = 3.0
 
 
 def listening_socket(settings: GatewaySettings) -> socket.socket:
