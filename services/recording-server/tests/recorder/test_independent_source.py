@@ -247,7 +247,7 @@ async def test_a_file_with_sound_is_recovered_after_kill_9(start_recorder, real_
     await _written(first_life, "one", 60)
     await first_life.kill()
     second_life = await start_recorder()
-    [recovered] = second_life.told("recovered")
+    [recovered] = await second_life.hears("recovered")
     # A fragment is 0.2 s long, and the muxer and the joiner hold a frame each.
     assert recovered["duration_ms"] > (60 - 10) * 40
     await second_life.shut_down()

@@ -66,6 +66,7 @@ async def test_a_second_recorder_waits_for_the_first_to_end(start_recorder, spec
     assert len(parts_of(FootageRoot(tmp_path / "data"))) == 1
     await first.shut_down()
     recorder = await second
+    await recorder.shut_down()
     assert recorder.told("recovered") == []
 
 

@@ -151,7 +151,7 @@ async def test_after_kill_9_everything_that_was_whole_is_kept(start_recorder, sp
     await first_life.kill()
     assert len(parts_of(FootageRoot(tmp_path / "data"))) == 2
     second_life = await start_recorder()
-    recovered = {found["camera"]: found for found in second_life.told("recovered")}
+    recovered = {found["camera"]: found for found in await second_life.hears("recovered", count=2)}
     assert set(recovered) == {"cam-1", "cam-2"}
     assert parts_of(FootageRoot(tmp_path / "data")) == []
     for status in last["cameras"]:
@@ -164,6 +164,32 @@ async def test_after_kill_9_everything_that_was_whole_is_kept(start_recorder, sp
         assert abs(recovered[status["camera"]]["duration_ms"] - len(frames) * 40) <= 80
     await second_life.apply([spec("cam-1")])
     await second_life.hears("first-key-frame")
+
+
+async def test_no_camera_waits_for_what_a_crash_left(start_recorder, spec, tmp_path: Path) -> None:
+    first_life = await start_recorder()
+    await first_life.apply([spec("cam-1")])
+    await first_life.until(
+        lambda report: (
+            report["kind"] == "status" and any(one.get("frames_written", 0) > 30 for one in report["cameras"])
+        )
+    )
+    await first_life.kill()
+    [part] = parts_of(FootageRoot(tmp_path / "data"))
+    # As much as 90 cameras leave in a minute: seconds of work.
+    data = part.path.read_bytes()
+    fragments = data[data.index(b"moof") - 4 :]
+    for number in range(1, 41):
+        later = FootageRoot(tmp_path / "data").part("cam-1", part.name.start_ms + number)
+        later.write_bytes(data + fragments * 70)
+    second_life = await start_recorder()
+    await second_life.apply([spec("cam-1")])
+    await second_life.hears("recovered", count=41)
+    kinds = [report["kind"] for report in second_life.reports]
+    assert "recovered" in kinds[kinds.index("first-key-frame") :]
+    assert [one["path"] for one in second_life.told("recovered") if one["path"] is None] == []
+    await second_life.shut_down()
+    assert parts_of(FootageRoot(tmp_path / "data")) == []
 
 
 async def test_ffprobe_reads_finished_and_recovered_files(

@@ -29,7 +29,7 @@ from understudy_recording_server.recorder.protocol import (
     decode_command,
 )
 from understudy_recording_server.recorder.reports import Reporter
-from understudy_recording_server.recorder.startup import recover_all
+from understudy_recording_server.recorder.startup import left_by_crash, recover_all
 
 STATUS_S = 1.0
 STATUS_AFTER_CHANGE_S = 0.05
@@ -66,8 +66,12 @@ class Recorder:
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: self._queue.put(None))
-        recover_all(self._data, self._report)
+        left = left_by_crash(self._data, self._report)
         self._report(Ready(os.getpid(), self._clock.wall_ms()))
+        recovering = Thread(
+            target=recover_all, args=(self._data, left, self._report), name="recovery", daemon=True
+        )
+        recovering.start()
         Thread(target=self._listen, name="commands", daemon=True).start()
         if self._door is not None:
             self._door.open()
@@ -83,6 +87,7 @@ class Recorder:
         watchdog.daemon = True
         watchdog.start()
         self._fleet.close()
+        recovering.join()
         self._reporter.close(timeout_s=2.0)
 
     def _listen(self) -> None:

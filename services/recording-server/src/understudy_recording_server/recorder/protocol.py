@@ -88,7 +88,7 @@ Command = Apply | Stop | Happened | Shutdown
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="kind", tag="ready"):
-    """Commands are taken from now on; what a crash had left has been recovered."""
+    """Commands are taken from now on; what a crash had left is being recovered."""
 
     pid: int
     at_ms: int

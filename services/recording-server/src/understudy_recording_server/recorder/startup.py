@@ -1,4 +1,4 @@
-"""Before recording begins: the data folder is ours alone, and what a crash had left becomes recordings."""
+"""When recording begins: the data folder is ours alone, and what a crash had left becomes recordings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from understudy_contracts.errors import ConfigurationError
@@ -52,18 +51,37 @@ def claim(data: FootageRoot) -> int:
             return lock
 
 
-def recover_all(data: FootageRoot, report: Callable[[Report], None]) -> None:
-    """Finish every unfinished file, of every folder, and report each. What cannot be finished stays."""
-    with ThreadPoolExecutor(4, "recovery") as pool:
-        for folder in ["", *(f"failovers/{failover}" for failover in data.failovers())]:
-            root = data.folder(folder)
-            try:
-                parts = parts_of(root)
-            except OSError as error:
-                report(Trouble(f"cannot look for unfinished files: {error.strerror}", folder))
-                continue
-            for found in pool.map(partial(_recover, data, folder, root), parts):
-                report(found)
+@dataclass(frozen=True)
+class Left:
+    """Unfinished files of one folder."""
+
+    folder: str
+    root: FootageRoot
+    parts: list[Part]
+
+
+def left_by_crash(data: FootageRoot, report: Callable[[Report], None]) -> list[Left]:
+    """The unfinished files of every folder. To be asked before recording begins, which makes new ones.
+
+    Raises:
+        OSError: the folders cannot be listed.
+    """
+    found = []
+    for folder in ["", *(f"failovers/{failover}" for failover in data.failovers())]:
+        root = data.folder(folder)
+        try:
+            found.append(Left(folder, root, parts_of(root)))
+        except OSError as error:
+            report(Trouble(f"cannot look for unfinished files: {error.strerror}", folder))
+    return found
+
+
+def recover_all(data: FootageRoot, left: list[Left], report: Callable[[Report], None]) -> None:
+    """Finish these files, and report each. What cannot be finished stays. For a thread of its own: a file of
+    a minute takes 50 ms, which 90 cameras need not wait for."""
+    for one in left:
+        for part in one.parts:
+            report(_recover(data, one.folder, one.root, part))
 
 
 def _recover(data: FootageRoot, folder: str, root: FootageRoot, part: Part) -> Report:
