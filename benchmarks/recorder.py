@@ -129,7 +129,9 @@ async def steady(pids: Sequence[int], seconds: float) -> tuple[float, list[float
     return (cpu_s(pids) - before) / (time.monotonic() - began) * 100, memories
 
 
-async def run_recorder(urls: list[str], seconds: float, folder: Path) -> Cost:
+async def record(urls: Sequence[str], folder: Path) -> tuple[asyncio.subprocess.Process, float, list[float]]:
+    """A recorder of these cameras, all of which record: when it was told to, in UTC milliseconds, and each
+    camera's first key frame on disk, in seconds after that."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "understudy_recording_server.recorder", "--data-dir", str(folder),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=1 << 24,
@@ -146,7 +148,14 @@ async def run_recorder(urls: list[str], seconds: float, folder: Path) -> Cost:
             report = decode_report(await process.stdout.readline())
             if isinstance(report, FirstKeyFrame):
                 keys.append((report.at_ms - began_ms) / 1000)
-    reading = asyncio.create_task(_read_on(process.stdout))
+    return process, began_ms, keys
+
+
+async def run_recorder(urls: list[str], seconds: float, folder: Path) -> Cost:
+    process, _, keys = await record(urls, folder)
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("no pipes")
+    reading = asyncio.create_task(read_on(process.stdout))
     cpu, memory = await steady([process.pid], seconds)
     process.stdin.write(encode(Shutdown()))
     await process.wait()
@@ -156,7 +165,7 @@ async def run_recorder(urls: list[str], seconds: float, folder: Path) -> Cost:
     return Cost(min(keys), max(keys), cpu, memory, lost + (len(urls) - len(index)))
 
 
-async def _read_on(stream: asyncio.StreamReader) -> None:
+async def read_on(stream: asyncio.StreamReader) -> None:
     while await stream.readline():
         pass
 
