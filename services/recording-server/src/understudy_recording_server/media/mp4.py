@@ -13,9 +13,13 @@ from dataclasses import dataclass
 _PEEK = 320
 """A fragment's head of ours fits in; a longer one is read again."""
 _LARGEST_HEAD = 4 << 20
+_LATEST = 1 << 48
+"""No time in a file of ours comes near: it is a damaged number."""
 _VIDEO = b"vide"
 _NOT_SYNC = 0x10000
 """sample_is_non_sync_sample, in a sample's flags (8.8.3.1)."""
+_MOST_SAMPLES = 4096
+"""In a run: more are a damaged number, and would take minutes to add up."""
 
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
@@ -176,6 +180,8 @@ def last_fragment(descriptor: int, size: int, track: int) -> tuple[Fragment, int
                     at = position + 24 + entry * (count - 1)
                     raw = os.pread(descriptor, 16, at)
                     offset = struct.unpack(">QQ", raw)[1] if wide else struct.unpack(">II", raw[:8])[1]
+                    if offset >= begin:
+                        return None
                     return fragment_at(descriptor, offset), begin
             position += box
     except (struct.error, Unreadable, ValueError, OSError):
@@ -251,6 +257,8 @@ def _run(data: bytes, offset: int, start: int, end: int) -> Run:
         run, first = _samples(data, trun, duration, flags)
         total += run
         flags = first if index == 0 else flags
+    if time + total >= _LATEST:
+        raise IndexError
     return Run(track, time, total, offset + tfdt + 4, is_key=not flags & _NOT_SYNC)
 
 
@@ -262,6 +270,8 @@ def _samples(data: bytes, trun: int, duration: int, flags: int) -> tuple[int, in
     if word & 0x4:
         first = _U32.unpack_from(data, position)[0]
         position += 4
+    if count > _MOST_SAMPLES:
+        raise IndexError
     total = 0
     for index in range(count):
         total += _U32.unpack_from(data, position)[0] if word & 0x100 else duration

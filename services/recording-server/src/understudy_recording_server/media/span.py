@@ -6,8 +6,10 @@ fragments' numbers and times are overwritten; so its length is known at once, an
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import struct
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from understudy_recording_server.media.mp4 import (
 CHUNK_BYTES = 512 * 1024
 _SEQUENCES_PER_PIECE = 1 << 20
 _LAST_SEQUENCE = (1 << 32) - 1
+_EMPTY_BOX = struct.Struct(">I4s")
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -143,7 +146,7 @@ def _measure(descriptor: int, head: Head, cut: Cut) -> tuple[int, int, int, int]
         if listed is not None:
             last, end = listed
             first, run = fragment_at(descriptor, body).of(video.id), last.of(video.id)
-            if first is not None and first.is_key and run is not None:
+            if first is not None and first.is_key and run is not None and first.time <= run.time:
                 return body, end, first.time, run.time + run.duration
     return _walk(fragments(descriptor, body, size), head, cut)
 
@@ -204,21 +207,38 @@ def _read_piece(head: Head, piece: Piece, number: int, skip: int) -> Iterator[tu
     scale = head.video.timescale
     shifts = {track.id: piece.shift * track.timescale // scale for track in head.tracks}
     with opened(piece.path) as descriptor:
-        begin = piece.start
+        begin = good = piece.start
         patches: list[tuple[int, bytes]] = []
         for fragment in fragments(descriptor, piece.start, piece.end):
-            if fragment.end - piece.start <= skip:
-                begin = fragment.end
+            good = fragment.end
+            if good - piece.start <= skip:
+                begin = good
                 continue
             sequence = number * _SEQUENCES_PER_PIECE + fragment.sequence
             patches.append((fragment.sequence_at, (sequence & _LAST_SEQUENCE).to_bytes(4)))
             times = ((run.time_at, max(0, run.time + shifts.get(run.track, 0))) for run in fragment.runs)
             patches.extend((at, time.to_bytes(8)) for at, time in times)
-            if fragment.end - begin >= CHUNK_BYTES or fragment.end == piece.end:
-                yield begin - piece.start, _patched(descriptor, begin, fragment.end, patches)
-                begin, patches = fragment.end, []
-        if begin != piece.end:
+            if good - begin >= CHUNK_BYTES:
+                yield begin - piece.start, _patched(descriptor, begin, good, patches)
+                begin, patches = good, []
+        if begin < good:
+            yield begin - piece.start, _patched(descriptor, begin, good, patches)
+        if os.fstat(descriptor).st_size < piece.end:
             raise FileNotFoundError(2, "the file was cut while it was read")
+        yield from _filling(good - piece.start, piece.size)
+
+
+def _filling(at: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Boxes that players pass over, in the place of fragments that are damaged: the length has been told, and
+    what follows is good."""
+    while at < end:
+        size = min(CHUNK_BYTES, end - at)
+        if 0 < end - at - size < _EMPTY_BOX.size:
+            size -= _EMPTY_BOX.size
+        if size < _EMPTY_BOX.size:
+            raise OSError(errno.EIO, "the file is damaged")
+        yield at, _EMPTY_BOX.pack(size, b"free") + bytes(size - _EMPTY_BOX.size)
+        at += size
 
 
 def _patched(descriptor: int, begin: int, end: int, patches: Sequence[tuple[int, bytes]]) -> bytes:
