@@ -8,6 +8,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -16,9 +17,14 @@ from gateway_in_tests import ADMINISTRATOR, Caller, Gateway, running_gateway
 from playwright.async_api import async_playwright, expect
 from service_in_tests import running_service
 from test_console import FLAGS
+from understudy_api_gateway.resources.media import gathering
+from understudy_api_gateway.resources.media.holders import Holder
+from understudy_api_gateway.resources.media.relay import Relay
+from understudy_api_gateway.resources.media.tickets import media_grant
 from understudy_contracts.model import Service
 from understudy_contracts.verbs import READ_LICENSES, READ_VERSIONS, ReadLicenses, ReadVersions
 from understudy_lab.cameras import ClipSettings, SimulatedCameras
+from understudy_runtime.grants import Signer, verify_grant
 
 
 @dataclass
@@ -141,6 +147,68 @@ async def test_playback_comes_through_the_gateway_with_ranges(house):
         (f"/cameras/cam-1/span.mp4?from={end}&to={begin}", 400), (f"{path}?server=nobody", 404),
     ]:  # fmt: skip
         assert (await admin.call("GET", wrong)).status_code == status, wrong
+
+
+async def test_what_makes_no_sense_is_told_to_who_asked(house):
+    admin, now = house.admin, int(time.time() * 1000)
+    for query in ("", "from=x&to=9", "from=9&to=1", "from=-5&to=9", "from=NaN", "from=1&from=2&to=9",
+                  f"from={'9' * 5000}", f"from=0&to={now}", "from=%D9%A3&to=9"):  # fmt: skip
+        for path in ("timeline", "recordings", "snapshots", "span.mp4"):
+            answer = await admin.call("GET", f"/cameras/cam-1/{path}?{query}")
+            assert answer.status_code == 400, (path, query, answer.text)
+            assert "from" in answer.json()["detail"]
+    for limit in ("0", "-1", "5001", "x"):
+        query = f"from={now - 9000}&to={now}&limit={limit}"
+        answer = await admin.call("GET", f"/cameras/cam-1/recordings?{query}")
+        assert (answer.status_code, "limit" in answer.json()["detail"]) == (400, True)
+    address = f"{house.gateway.url}/api/v1/cameras/cam-1/live?stream=third"
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(address, headers=admin.headers) as connection,
+    ):
+        closed = await connection.receive(timeout=10)
+        assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 4404)
+        assert "stream" in str(closed.extra)
+
+
+async def test_why_there_is_no_picture_is_told(house):
+    house.cameras.camera("cam-1").set_fault("stall")
+    async with asyncio.timeout(40):
+        while (await house.admin.get("/cameras/cam-1"))["state"] == "recording":
+            await asyncio.sleep(0.1)
+    answer = await house.admin.call("GET", "/cameras/cam-1/snapshot.jpg")
+    assert answer.status_code == 503
+    assert "sends no picture now" in answer.json()["detail"]
+
+
+async def test_who_took_over_while_it_was_looked_up_is_asked(monkeypatch):
+    """One machine serves the camera at first, another afterwards."""
+    asked = []
+
+    async def holders_of(_parts, _camera):
+        return [Holder("north", "m-north", "http://127.0.0.1:9")]
+
+    async def answered(_relay, holder, _camera, path, _query, *, method):
+        asked.append((holder.server, path, method))
+
+    monkeypatch.setattr(gathering, "holders_of", holders_of)
+    monkeypatch.setattr(Relay, "json", answered)
+    serving = SimpleNamespace(server="spare", machine="m-spare", address="http://127.0.0.1:9")
+    states = SimpleNamespace(serving=lambda _camera: serving)
+    parts: Any = SimpleNamespace(machine_states=states, http=None)
+    await gathering.tell_serving(parts, "cam-1", "events")
+    assert asked == [("spare", "events", "POST")]
+
+
+def test_the_right_to_ask_a_machine_bears_clocks_an_hour_apart():
+    now = 1_800_000_000_000
+    clock = SimpleNamespace(wall_ms=lambda: now)
+    parts: Any = SimpleNamespace(clock=clock, signer=Signer.generate())
+    token, _ = media_grant(parts, "m-north", "cam-1")
+    told = verify_grant(
+        token, parts.signer.public_key, purpose="media", machine="m-north", now_ms=now + 3_600_000
+    )
+    assert told.camera == "cam-1"
 
 
 async def first_fragment(connection):

@@ -13,7 +13,7 @@ from understudy_contracts.errors import NotFound, Unavailable, UnderstudyError
 
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.media.holders import Holder, holders_of
-from understudy_api_gateway.resources.media.relay import Relay, Streamed
+from understudy_api_gateway.resources.media.relay import Query, Relay, Streamed
 
 _NAME = re.compile(r"[a-z0-9_-]{1,60}\.(mp4|jpg)", re.ASCII)
 
@@ -28,6 +28,7 @@ async def gather(
     """What all holders say, and those that cannot be reached.
 
     Raises:
+        InvalidInput: what was asked for makes no sense.
         Unavailable: none of them can.
     """
     relay = Relay(parts)
@@ -87,17 +88,14 @@ async def first_answer(
             continue
         if answer.status in {200, 206, 304, 400, 416}:
             return Streamed(answer, holder.server)
-        answer.close()
-        if answer.status == 404:
-            problem = NotFound("no server has it")
-        else:
-            problem = problem or Unavailable(f"{holder.server} refuses it")
+        told = await relay.problem(answer, holder)
+        problem = NotFound("no server has it") if isinstance(told, NotFound) else problem or told
     raise problem or Unavailable("no server that holds this camera has been heard of")
 
 
-def _query(request: Request[Any, Any, Any]) -> dict[str, str]:
+def _query(request: Request[Any, Any, Any]) -> Query:
     kept = ("from", "to", "limit")
-    return {name: str(request.query_params[name]) for name in kept if name in request.query_params}
+    return [(name, str(value)) for name in kept for value in request.query_params.getall(name, [])]
 
 
 def named(holders: Sequence[Holder], server: str | None) -> list[Holder]:
@@ -132,9 +130,10 @@ async def tell_serving(parts: Parts, camera: str, path: str) -> Any:
         Unavailable: none does, or it cannot be reached.
     """
     relay = Relay(parts)
-    holders = await holders_of(parts, camera)
+    await holders_of(parts, camera)
     serving = relay.machines.serving(camera)
     if serving is None:
         raise Unavailable("no server serves this camera now")
-    holder = next(one for one in holders if one.machine == serving.machine)
-    return await relay.json(holder, camera, path, {}, method="POST")
+    # Not one of the holders: another may have taken over while they were looked up.
+    holder = Holder(serving.server or "", serving.machine, serving.address)
+    return await relay.json(holder, camera, path, (), method="POST")

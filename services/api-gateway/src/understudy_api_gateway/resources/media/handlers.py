@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request, Router, WebSocket, get, post, websocket
 from litestar.params import FromPath, FromQuery
 from litestar.types import ASGIApp
-from understudy_contracts.errors import Unavailable, UnderstudyError
+from understudy_contracts.errors import InvalidInput, Unavailable, UnderstudyError
 from understudy_contracts.ids import check_id
 from understudy_contracts.model import UserRole
 
@@ -198,6 +198,9 @@ async def live(
     try:
         identity = await _who(socket, parts, accounts, camera_id)
         await holders_of(parts, camera_id)
+        stream = socket.query_params.get("stream", "main")
+        if stream not in {"main", "sub"}:
+            raise InvalidInput("'stream' is 'main' or 'sub'")
         if parts.watchers >= MOST_WATCHERS:
             raise Unavailable(f"{MOST_WATCHERS} watch through this host already")
 
@@ -211,7 +214,6 @@ async def live(
 
         parts.watchers += 1
         try:
-            stream = "sub" if socket.query_params.get("stream") == "sub" else "main"
             await Watching(parts, socket, camera_id).run(still_logged_in, stream)
         finally:
             parts.watchers -= 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import msgspec
 from litestar.types import Receive, Scope, Send
-from understudy_contracts.errors import NotFound, Unavailable
+from understudy_contracts.errors import InvalidInput, NotFound, Unavailable, UnderstudyError
 
 from understudy_api_gateway.parts import Parts
 from understudy_api_gateway.resources.media.holders import Holder
@@ -24,6 +24,8 @@ _ANSWERED = (
     "Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified",
     "Understudy-Start", "Understudy-End", "Understudy-Next", "Understudy-Time",
 )  # fmt: skip
+
+Query = Sequence[tuple[str, str]]
 
 
 class Relay:
@@ -43,7 +45,7 @@ class Relay:
         holder: Holder,
         camera: str,
         path: str,
-        query: Mapping[str, str],
+        query: Query,
         *,
         method: str = "GET",
         given: Mapping[str, str] | None = None,
@@ -66,16 +68,28 @@ class Relay:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             raise Unavailable(f"{holder.server} cannot be reached") from None
 
-    async def json(
-        self, holder: Holder, camera: str, path: str, query: Mapping[str, str], *, method: str = "GET"
-    ) -> Any:
+    async def json(self, holder: Holder, camera: str, path: str, query: Query, *, method: str = "GET") -> Any:
         """What one machine says.
 
         Raises:
+            InvalidInput: it was asked for something that makes no sense.
             NotFound: it has none.
             Unavailable: it cannot be reached, or refuses.
         """
         answer = await self.ask(holder, camera, path, query, method=method)
+        body = await self._body(answer, holder)
+        if answer.status not in {200, 201}:
+            raise _problem(answer.status, body, holder)
+        return msgspec.json.decode(body)
+
+    async def problem(self, answer: aiohttp.ClientResponse, holder: Holder) -> UnderstudyError:
+        """What a machine says that did not answer what was asked."""
+        try:
+            return _problem(answer.status, await self._body(answer, holder), holder)
+        except Unavailable as error:
+            return error
+
+    async def _body(self, answer: aiohttp.ClientResponse, holder: Holder) -> bytes:
         try:
             async with answer:
                 body = await answer.content.read(LARGEST_JSON)
@@ -83,11 +97,17 @@ class Relay:
                     body += chunk
         except (aiohttp.ClientError, TimeoutError):
             raise Unavailable(f"{holder.server} broke off") from None
-        if answer.status == 404:
-            raise NotFound(_detail(body))
-        if answer.status not in {200, 201}:
-            raise Unavailable(f"{holder.server} refuses: {_detail(body)}")
-        return msgspec.json.decode(body)
+        return body
+
+
+def _problem(status: int, body: bytes, holder: Holder) -> UnderstudyError:
+    match status:
+        case 400:
+            return InvalidInput(_detail(body))
+        case 404:
+            return NotFound(_detail(body))
+        case _:
+            return Unavailable(f"{holder.server} refuses: {_detail(body)}")
 
 
 def _detail(body: bytes) -> str:

@@ -15,7 +15,8 @@ from understudy_api_gateway.problems import Unauthenticated
 TICKET_PURPOSE = "ticket"
 MEDIA_PURPOSE = "media"
 TICKET_MS = 5 * 60_000
-PROXY_MS = 60_000
+PROXY_MS = 2 * 3_600_000
+"""For a request to begin. These grants stay between host and machines, whose clocks may be an hour apart."""
 LONGEST_TICKET = 2000
 _GATEWAY = "api-gateway"
 
