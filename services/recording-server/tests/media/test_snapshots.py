@@ -14,6 +14,7 @@ from understudy_contracts.commands import Activate, ClearFootage, Configure, Fet
 from understudy_contracts.model import CameraState
 from understudy_footage import FootageRoot, manifest_of
 from understudy_recording_server.media.pictures import Pictures
+from understudy_recording_server.media.snapshots import FRAME_PATIENCE_S
 
 
 def recording(beat):
@@ -122,3 +123,30 @@ async def test_what_is_no_picture_is_told_and_the_next_one_comes():
             await pictures.jpeg(b"junk")
     finally:
         await pictures.close()
+
+
+async def test_cameras_that_send_nothing_keep_no_other_waiting(site, cameras, viewer, wait_for):
+    agent = await site.recording_server("north", cameras, ["cam-1", "cam-2", "cam-3"])
+    await site.beat(agent, lambda beat: len(recording(beat) or []) == 3)
+    seen = await viewer(agent)
+    for silent in ("cam-1", "cam-2"):
+        cameras.camera(silent).set_fault("stall")
+    await site.beat(agent, lambda beat: not any(c.state is CameraState.RECORDING for c in beat.cameras[:2]))
+
+    async def happen(camera):
+        async with seen.http.post(seen.url(camera, "events"), headers=seen.headers(camera)) as answer:
+            assert answer.status == 201
+
+    await asyncio.gather(*(happen(camera) for camera in ("cam-1", "cam-2") * 10))
+    began = time.monotonic()
+    await seen.body("cam-3", "snapshot.jpg")
+    assert time.monotonic() - began < FRAME_PATIENCE_S / 2
+    # One at a time of each camera, however often something happens.
+
+    def missed(camera):
+        return [
+            line for line in agent.log.read_text().splitlines() if "no snapshot" in line and camera in line
+        ]
+
+    await wait_for(lambda: missed("cam-1") and missed("cam-2"))
+    assert (len(missed("cam-1")), len(missed("cam-2"))) == (1, 1)

@@ -57,7 +57,7 @@ class Snapshots:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._writing: Counter[str] = Counter()
         self._settled = asyncio.Condition()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def show(self, camera: str) -> Picture:
         """The camera's picture now.
@@ -66,9 +66,10 @@ class Snapshots:
             NotFound: this machine does not serve the camera.
             Unavailable: it sends nothing, or nothing that can be decoded.
         """
+        begin, frame = await self._key_frame(camera)
+        # Only from here in turn: cameras that send nothing must not keep the others waiting.
         async with self._slots:
-            mp4, time_ms = await self._key_frame(camera)
-            return Picture(await self._pictures.jpeg(mp4), time_ms)
+            return Picture(await self._pictures.jpeg(begin.init + frame.data), frame.at_ms)
 
     async def take(self, camera: str) -> SnapshotName:
         """Take a snapshot and keep it where the camera's footage lies; the same key frame twice is one.
@@ -104,10 +105,12 @@ class Snapshots:
             await self._settled.wait_for(lambda: self._writing[folder] == 0)
 
     def soon(self, camera: str) -> None:
-        """Take one in the background; what goes wrong is logged."""
+        """Take one in the background, unless one is under way; what goes wrong is logged."""
+        if camera in self._tasks:
+            return
         task = asyncio.create_task(self._take_quietly(camera), name=f"snapshot {camera}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[camera] = task
+        task.add_done_callback(lambda _: self._tasks.pop(camera))
 
     async def run(self) -> None:
         """Take snapshots at their intervals until cancelled."""
@@ -126,23 +129,24 @@ class Snapshots:
             await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._pictures.close()
 
-    async def _key_frame(self, camera: str) -> tuple[bytes, int]:
-        """An MP4 with the camera's last key frame, and when that came."""
+    async def _key_frame(self, camera: str) -> tuple[Begin, Video]:
+        """The camera's last key frame, and the head that goes before it."""
         viewer, leave = self._feeds.join(camera, "main")
-        head = b""
+        begin: Begin | None = None
         try:
             async with asyncio.timeout(FRAME_PATIENCE_S):
                 while True:
                     item = await viewer.next()
                     if isinstance(item, Begin):
-                        head = item.init
-                    elif isinstance(item, Video) and item.is_key and head and len(item.data) < LARGEST_FRAME:
-                        return head + item.data, item.at_ms
+                        begin = item
+                    elif isinstance(item, Video) and item.is_key and begin and len(item.data) < LARGEST_FRAME:
+                        return begin, item
         except TimeoutError:
             raise Unavailable("the camera sends no picture now") from None
         finally:
