@@ -104,6 +104,8 @@ class RecorderSupervisor:
             self._sets[folder] = wanted
             self.evidence.expect(folder, wanted, self._generation)
             self._send(self._apply(folder, wanted))
+            # A camera whose settings change is run anew, and knows of no event.
+            self._repeat_events(folder)
         self._changed()
 
     def folder_of(self, camera: str) -> str | None:
@@ -127,11 +129,12 @@ class RecorderSupervisor:
         self._send(Happened(folder, camera, for_s))
         return for_s
 
-    def _repeat_events(self) -> None:
+    def _repeat_events(self, folder: str) -> None:
         now = self._clock.monotonic()
         self._events = {key: until for key, until in self._events.items() if until > now}
-        for (folder, camera), until in self._events.items():
-            self._send(Happened(folder, camera, until - now))
+        for (place, camera), until in self._events.items():
+            if place == folder:
+                self._send(Happened(folder, camera, until - now))
 
     @property
     def sets(self) -> Mapping[str, CameraSet]:
@@ -222,7 +225,7 @@ class RecorderSupervisor:
         self._child = child
         for folder, wanted in self._sets.items():
             self._send(self._apply(folder, wanted))
-        self._repeat_events()
+            self._repeat_events(folder)
         return child
 
     async def _hear(self, report: Report) -> None:

@@ -18,18 +18,23 @@ PRE_S = 2
 POST_S = 2
 
 
+async def configure(site, agent, cameras, version, pre_s, post_s):
+    """Have cam-1 recorded by event and cam-2 not at all."""
+    usual = site.configure(agent, cameras, ["cam-1", "cam-2"], version)
+    first, second = usual.settings.settings.cameras
+    chosen = [
+        msgspec.structs.replace(first, recording="event", pre_record_s=pre_s, post_record_s=post_s),
+        msgspec.structs.replace(second, recording="off"),
+    ]
+    settings = msgspec.structs.replace(usual.settings.settings, cameras=chosen)
+    changed = msgspec.structs.replace(usual.settings, settings=settings)
+    await site.command(agent, Configure(usual.configuration, changed))
+
+
 async def by_event(site, cameras, viewer, post_s=POST_S):
     """A server whose cam-1 records by event and whose cam-2 does not record."""
     agent = await site.recording_server("north", cameras, [])
-    configure = site.configure(agent, cameras, ["cam-1", "cam-2"], version=2)
-    first, second = configure.settings.settings.cameras
-    chosen = [
-        msgspec.structs.replace(first, recording="event", pre_record_s=PRE_S, post_record_s=post_s),
-        msgspec.structs.replace(second, recording="off"),
-    ]
-    settings = msgspec.structs.replace(configure.settings.settings, cameras=chosen)
-    changed = msgspec.structs.replace(configure.settings, settings=settings)
-    await site.command(agent, Configure(configure.configuration, changed))
+    await configure(site, agent, cameras, 2, PRE_S, post_s)
     await site.beat(agent, lambda beat: [c.state for c in beat.cameras] == [CameraState.LIVE] * 2)
     return agent, await viewer(agent)
 
@@ -92,3 +97,20 @@ async def test_an_event_outlives_the_recorder(site, cameras, viewer, wait_for):
     await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.LIVE)
     await wait_for(lambda: not agent.files("recordings", "**/*.part"))
     assert len(agent.files("recordings/cam-1")) >= 2
+
+
+async def test_an_event_outlives_a_change_of_the_cameras_settings(site, cameras, viewer):
+    agent, seen = await by_event(site, cameras, viewer, post_s=20)
+    await happen(seen, "cam-1")
+    await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.RECORDING)
+    changed_ms = int(time.time() * 1000)
+    await configure(site, agent, cameras, 3, PRE_S + 1, 20)
+    # Without another event: what is left of the first.
+    beat = await site.beat(
+        agent,
+        lambda beat: (
+            (beat.cameras[0].connected_at or 0) > changed_ms
+            and beat.cameras[0].state in {CameraState.LIVE, CameraState.RECORDING}
+        ),
+    )
+    assert beat.cameras[0].state is CameraState.RECORDING
