@@ -87,7 +87,17 @@ async def test_a_span_across_files_plays_through(site, cameras, viewer, wait_for
     other = {"Range": "bytes=9-", "If-Range": '"other"'}
     assert (await seen.body("cam-1", f"span.mp4?from={begin}&to={end}", 200, **other))[1] == body
     await seen.body("cam-1", f"span.mp4?from={begin}&to={end}", 416, Range=f"bytes={len(body)}-")
-    await seen.body("cam-1", f"span.mp4?from={begin}&to={end}", 416, Range="bytes=nonsense")
+    for wrong in (
+        "bytes=nonsense",
+        "bytes=-0",
+        "bytes=5-4",
+        f"bytes={'9' * 5000}-",
+        "bytes=0-1,4-5",
+        "bytes=-",
+    ):
+        await seen.body("cam-1", f"span.mp4?from={begin}&to={end}", 416, Range=wrong)
+    _, part = await seen.body("cam-1", f"span.mp4?from={begin}&to={end}", 206, Range=f"bytes=0-{'9' * 40}")
+    assert part == body
 
 
 async def test_a_span_begins_with_the_key_frame_before_and_reaches_into_the_file_being_written(
@@ -160,6 +170,29 @@ async def test_whole_files_come_with_ranges_and_nothing_else_does(site, cameras,
         await seen.body("cam-1", f"recordings?from={begin}&to={end}&limit={limit}", 400)
     await seen.body("cam-1", f"span.mp4?from={begin - 9000}&to={begin - 8000}", 404)
     assert (await seen.json("cam-9", f"timeline?from={begin}&to={end}"))["spans"] == []
+
+
+async def test_pages_come_to_an_end_also_where_files_overlap(site, cameras, viewer):
+    agent = await site.recording_server("north", cameras, [])
+    seen = await viewer(agent)
+    day, begin = "2026-05-04", 1_777_852_800_000
+    names = {
+        "recordings": [f"{begin}_9000.mp4", f"{begin + 2000}_9000.mp4", f"{begin + 2000}_9000_f-3.mp4"],
+        "snapshots": [f"{begin}.jpg", f"{begin}_f-3.jpg", f"{begin + 1}.jpg"],
+    }
+    for kind, files in names.items():
+        folder = agent.data_dir / kind / "cam-1" / day
+        folder.mkdir(parents=True)
+        for name in files:
+            (folder / name).write_bytes(b"x")
+        found, next_from = set(), begin
+        while next_from is not None:
+            query = f"from={next_from}&to={begin + 60_000}&limit=1"
+            page = await seen.json("cam-1", f"{kind}?{query}")
+            found |= {item["name"] for item in page["items"]}
+            assert page["next_from"] is None or page["next_from"] > next_from
+            next_from = page["next_from"]
+        assert found == set(files)
 
 
 async def test_only_the_hosts_own_grant_for_that_camera_opens_it(site, cameras, viewer, wait_for):

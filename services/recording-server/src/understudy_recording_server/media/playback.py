@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from typing import TypeVar
 
 import structlog
 from aiohttp import hdrs, web
@@ -25,6 +26,8 @@ from understudy_recording_server.media.span import SpanFile, cuts_of, open_span,
 LONGEST_TIMELINE_MS = 31 * 86_400_000
 LONGEST_SPAN_MS = 86_400_000
 MOST_FILES = 5000
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -65,13 +68,13 @@ class Playback:
         if not 1 <= limit <= MOST_FILES:
             raise InvalidInput(f"'limit' must be 1 to {MOST_FILES}")
         clips = await self._clips(camera, begin, end)
-        shown, rest = clips[:limit], clips[limit:]
+        shown, next_from = _page([(clip.start_ms, clip) for clip in clips], limit, begin)
         return json(
             {
                 "camera": camera,
                 "items": [_described(clip) for clip in shown],
                 # Who goes on from here gets those again that still run then: names tell them apart.
-                "next_from": rest[0].start_ms if rest else None,
+                "next_from": next_from,
             }
         )
 
@@ -89,12 +92,12 @@ class Playback:
         if not 1 <= limit <= MOST_FILES:
             raise InvalidInput(f"'limit' must be 1 to {MOST_FILES}")
         found = await asyncio.to_thread(snapshots_in, self._data, camera, begin, end)
+        shown, next_from = _page([(name.time_ms, (name, size)) for name, size in found], limit, begin)
         items = [
             {"name": name.file_name, "time_ms": name.time_ms, "size": size, "failover": name.failover}
-            for name, size in found[:limit]
+            for name, size in shown
         ]
-        rest = found[limit:]
-        return json({"camera": camera, "items": items, "next_from": rest[0][0].time_ms if rest else None})
+        return json({"camera": camera, "items": items, "next_from": next_from})
 
     async def _snapshot(self, request: web.Request) -> web.StreamResponse:
         camera = self._access.camera_of(request)
@@ -168,8 +171,18 @@ def _range_of(request: web.Request, size: int) -> tuple[int, int] | None:
         wanted = request.http_range
     except ValueError:
         return None
+    if wanted.start == 0 and wanted.stop is None and "=-" in request.headers[hdrs.RANGE]:
+        return None  # The last 0 bytes.
     start, end, _ = wanted.indices(size)
     return (start, end) if start < end else None
+
+
+def _page(found: Sequence[tuple[int, T]], limit: int, begin_ms: int) -> tuple[list[T], int | None]:
+    """The first `limit`, and the time from which on there are more. It is more if that many begin no later
+    than `begin_ms`: the next page must begin after this one, or there would be no end of pages."""
+    while limit < len(found) and found[limit][0] <= begin_ms:
+        limit += 1
+    return [one for _, one in found[:limit]], found[limit][0] if limit < len(found) else None
 
 
 def _described(clip: Clip) -> dict[str, object]:
