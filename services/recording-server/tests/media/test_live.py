@@ -221,3 +221,17 @@ async def test_only_grants_open_it(site, cameras, viewer, http):
     async with http.ws_connect(seen.url("cam-1", f"live?token={soon}")) as connection:
         picture = Picture(connection)
         await picture.until(lambda: picture.fragments and len(picture.fragments[0]) > 3 * FPS)
+
+
+async def test_a_camera_of_one_picture_a_second_is_shown_as_it_comes(site, viewer, clips):
+    clip = ClipSettings(width=320, height=180, fps=1, bitrate_kbit=100, gop_s=2.0, length_s=4.0)
+    async with SimulatedCameras(["cam-1"], clip=clip, cache_dir=clips) as cameras:
+        agent = await site.recording_server("north", cameras, ["cam-1"])
+        await site.beat(agent, recording(1))
+        seen = await viewer(agent)
+        async with watching(seen, "cam-1") as picture:
+            await picture.until(lambda: picture.fragments and picture.fragments[0])
+            for _ in range(6):
+                count = len(picture.fragments[0])
+                await picture.until(lambda before=count: len(picture.fragments[0]) > before, within_s=5)
+            assert len(picture.begins) == 1

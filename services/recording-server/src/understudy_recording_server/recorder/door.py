@@ -112,10 +112,14 @@ class Outlet:
             self.on_gone()
 
     def _hung_up(self) -> bool:
+        # MSG_DONTWAIT would not do: Python itself waits, as long as the socket's timeout is.
+        self._connection.setblocking(False)
         try:
-            return self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return self._connection.recv(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
             return False
+        finally:
+            self._connection.settimeout(SEND_PATIENCE_S)
 
 
 def _nothing() -> None:
