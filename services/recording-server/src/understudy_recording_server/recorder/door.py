@@ -34,17 +34,18 @@ class Door:
         Thread(target=self._listen, name="live", daemon=True).start()
 
     def _listen(self) -> None:
-        while True:
-            try:
-                data, descriptors, _, _ = socket.recv_fds(self._socket, LARGEST_REQUEST, 1)
-            except OSError:
-                return
-            if not data:
-                return
-            for descriptor in descriptors[1:]:
-                os.close(descriptor)
-            if descriptors:
-                self._watch(data, Outlet(socket.socket(fileno=descriptors[0])))
+        with self._socket:
+            while True:
+                try:
+                    data, descriptors, _, _ = socket.recv_fds(self._socket, LARGEST_REQUEST, 1)
+                except OSError:
+                    return
+                if not data:
+                    return
+                for descriptor in descriptors[1:]:
+                    os.close(descriptor)
+                if descriptors:
+                    self._watch(data, Outlet(socket.socket(fileno=descriptors[0])))
 
     def _watch(self, data: bytes, outlet: Outlet) -> None:
         outlet.start()
@@ -52,7 +53,7 @@ class Door:
             request = msgspec.json.decode(data, type=WatchRequest)
             folder, camera, stream = request.folder, request.camera, request.stream
             recent = self._fleet.recent(folder, camera) if stream == "main" else None
-            sink = LiveSink(outlet.send, recent)
+            sink = LiveSink(outlet.send, recent, outlet.close)
             outlet.on_gone = partial(self._fleet.detach, folder, camera, sink, stream)
             self._fleet.attach(folder, camera, sink, stream)
             if outlet.is_closing:
@@ -89,6 +90,10 @@ class Outlet:
             return
         self._backlog += HEADER.size + len(body)
         self._queue.put(HEADER.pack(kind, is_key, len(body), at_ms) + body)
+
+    def close(self) -> None:
+        """Hang up soon. What has not been sent is thrown away. From any thread."""
+        self._closing.set()
 
     def refuse(self, reason: str) -> None:
         self.send(REFUSED, False, 0, reason.encode())

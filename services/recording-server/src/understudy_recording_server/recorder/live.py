@@ -49,9 +49,11 @@ class _Written:
 class LiveSink:
     """A sink that muxes frames and sends them. Video only: a page that plays sound unasked is no use."""
 
-    def __init__(self, send: Send, recent: Recent | None) -> None:
-        """`recent`: what the camera sent since its last key frame, so that a viewer need not wait for one."""
+    def __init__(self, send: Send, recent: Recent | None, failed: Callable[[], None]) -> None:
+        """`recent`: what the camera sent since its last key frame, so that a viewer need not wait for one.
+        `failed` is called when it fails, after which it gets no more frames."""
         self._send = send
+        self._failed = failed
         self._recent = recent
         self._container: Any = None
         self._stream: Any = None
@@ -64,6 +66,20 @@ class LiveSink:
         self._head = b""
 
     def began(self, streams: Streams) -> None:
+        try:
+            self._begin(streams)
+        except Exception:
+            self._failed()
+            raise
+
+    def take(self, frame: Frame) -> None:
+        try:
+            self._take(frame)
+        except Exception:
+            self._failed()
+            raise
+
+    def _begin(self, streams: Streams) -> None:
         self._close()
         self._written = _Written()
         self._container = av.open(
@@ -81,9 +97,9 @@ class LiveSink:
         self._send(INIT, False, 0, self._head)
         if self._recent is not None:
             for frame in self._recent.last_group():
-                self.take(frame)
+                self._take(frame)
 
-    def take(self, frame: Frame) -> None:
+    def _take(self, frame: Frame) -> None:
         if self._container is None or not frame.is_video:
             return
         if self._first_dts is None:
@@ -104,10 +120,6 @@ class LiveSink:
     def ended(self) -> None:
         self._close()
         self._send(PAUSE, False, 0, b"")
-
-    def close(self) -> None:
-        """Give up the muxer; only when no more frames come."""
-        self._close()
 
     def _flush(self) -> None:
         """Send the fragments that are whole. The muxer writes a frame when the next tells its duration."""
