@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 from understudy_contracts.machine import CameraEvidence, FootageGap, Storage
-from understudy_footage import Catalog, FootagePath, FootageRoot, Held, InvalidFootageName, Shelf
+from understudy_footage import Catalog, FootagePath, FootageRoot, InvalidFootageName
 from understudy_footage.catalog import split_folder
 from understudy_runtime.clock import Clock
 
@@ -20,6 +20,7 @@ from understudy_recording_server.footage_folders import Days, look, remove_files
 from understudy_recording_server.forecast import WriteRate, hours_left
 from understudy_recording_server.gaps import GapBook
 from understudy_recording_server.own_thread import beside
+from understudy_recording_server.removal_order import RemovalOrder
 from understudy_recording_server.retention import (
     Doomed,
     Room,
@@ -36,7 +37,6 @@ LOOK_AGAIN_S = 60.0
 LOOK_AGAIN_SHARE = 100
 """The index is built anew every minute, or less often where that takes long: a hundredth of the time."""
 PAUSE_AFTER_TROUBLE_S = 10.0
-LATE_MS = 2 * WallClockWatch.JUMP_MS
 
 log = structlog.get_logger()
 
@@ -76,10 +76,7 @@ class FootageKeeper:
         self._build_at = 0.0
         self._again = False
         self._rests_until = 0.0
-        # What was made within a day and is called older than other footage: until when, by folder and path.
-        self._late: dict[tuple[str, str], float] = {}
-        # What cannot be removed, by folder and path; tried again after the index is built anew.
-        self._refused: set[tuple[str, str]] = set()
+        self._order = RemovalOrder()
         self._building = asyncio.Lock()
 
     @property
@@ -105,7 +102,7 @@ class FootageKeeper:
 
     def note(self, path: str, size: int) -> None:
         """A file is finished; `path` is relative to the data folder, `size` in bytes."""
-        self._note_late(path)
+        self._note_made(path)
         self._tell(path, size)
 
     def look_again(self) -> None:
@@ -140,7 +137,7 @@ class FootageKeeper:
         """Build the index from the files. When that fails there is none, and nothing is removed."""
         async with self._building:
             self._again = False
-            self._refused.clear()
+            self._order.try_again()
             began = time.monotonic()
             before = self._catalog
             self._news, self._forgotten = [], []
@@ -239,21 +236,10 @@ class FootageKeeper:
         if self._catalog is None or room is None or time.monotonic() < self._rests_until:
             return []
         shelf = self._catalog.shelf(folder)
-        now_s = self._clock.monotonic()
-        self._late = {key: until_s for key, until_s in self._late.items() if until_s > now_s}
-        files = self._oldest_first(folder, shelf)
+        files = self._order.of(folder, shelf.files, self._clock.monotonic())
         return doomed(files, rules, room, held_bytes=shelf.bytes, now_ms=now_ms, not_home=not_home)
 
-    def _oldest_first(self, folder: str, shelf: Shelf) -> Iterator[Held]:
-        for late in (False, True) if self._late else (False,):
-            for held in shelf.files:
-                key = folder, held.path
-                if key not in self._refused and (key in self._late) is late:
-                    yield held
-
-    def _note_late(self, path: str) -> None:
-        """What is made now is the newest there is, whatever a wrong clock named it or the files before it:
-        else a disk that is full would lose it first."""
+    def _note_made(self, path: str) -> None:
         if self._catalog is None:
             return
         try:
@@ -262,8 +248,8 @@ class FootageKeeper:
         except InvalidFootageName:
             return  # Told when it is noted.
         files = self._catalog.shelf(folder).files
-        if files and start_ms < files[-1].start_ms - LATE_MS:
-            self._late[folder, within] = self._clock.monotonic() + WallClockWatch.REST_S
+        if files:
+            self._order.made(folder, within, start_ms, files[-1].start_ms, self._clock.monotonic())
 
     async def _name(self, failover: str, away: Sequence[Doomed]) -> None:
         cause = "the failover server's disk was full"
@@ -286,7 +272,7 @@ class FootageKeeper:
         }
         if removed.gone:
             log.info("footage removed", folder=folder, files=len(removed.gone), reason=files[0].reason)
-        self._refused.update((folder, path) for path in removed.refused)
+        self._order.refused(folder, removed.refused)
         if removed.is_sick:
             self._rests_until = time.monotonic() + PAUSE_AFTER_TROUBLE_S
         if removed.trouble:
