@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -66,18 +67,20 @@ class LiveSink:
         self._head = b""
 
     def began(self, streams: Streams) -> None:
-        try:
+        with self._telling_failure():
             self._begin(streams)
-        except Exception:
-            self._failed()
-            raise
 
     def take(self, frame: Frame) -> None:
-        try:
+        with self._telling_failure():
             self._take(frame)
+
+    @contextlib.contextmanager
+    def _telling_failure(self) -> Iterator[None]:
+        try:
+            yield
         except Exception:
             self._failed()
-            raise
+            raise  # Whoever hands out frames tells of it.
 
     def _begin(self, streams: Streams) -> None:
         self._close()
