@@ -99,6 +99,13 @@ async def lab(count: int) -> AsyncIterator[list[str]]:
         await process.wait()
 
 
+def cameras_of(
+    source: str, count: int, seconds: float, folder: Path
+) -> contextlib.AbstractAsyncContextManager[list[str]]:
+    """Cameras that send for so many seconds after the slowest start."""
+    return lab(count) if source == "lab" else gstreamer(count, seconds + PATIENCE_S / 2, folder)
+
+
 def cpu_s(pids: Sequence[int]) -> float:
     """Processor time that these processes have used so far."""
     ticks = 0
@@ -228,13 +235,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[str, list[
     else:
         peers.append(run_ffmpeg)  # type: ignore[arg-type]
     costs: dict[object, list[Cost]] = {run_recorder: [], run_ffmpeg: []}
-    # Long enough also for the slowest start.
-    cameras = (
-        lab(options.cameras)
-        if source == "lab"
-        else gstreamer(options.cameras, options.seconds + PATIENCE_S / 2, folder)
-    )
-    async with cameras as urls:
+    async with cameras_of(source, options.cameras, options.seconds, folder) as urls:
         for number in range(options.runs):
             for peer in peers if number % 2 == 0 else reversed(peers):
                 place = folder / f"{number}-{len(costs[peer])}-{peer is run_ffmpeg}"

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import msgspec
-from recorder import PATIENCE_S, gstreamer, lab, read_on, record
+from recorder import cameras_of, read_on, record
 from understudy_lab.gstreamer import missing
 
 
@@ -40,13 +40,8 @@ async def unrecorded_s(urls: list[str], seconds: float, folder: Path) -> float:
 
 async def measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     source = "lab" if missing() else "gstreamer"
-    cameras = (
-        lab(options.cameras)
-        if source == "lab"
-        else gstreamer(options.cameras, options.seconds + PATIENCE_S / 2, folder)
-    )
     found: list[float] = []
-    async with cameras as urls:
+    async with cameras_of(source, options.cameras, options.seconds, folder) as urls:
         for number in range(1, options.runs + 1):
             place = folder / f"{number}"
             place.mkdir()
