@@ -255,11 +255,14 @@ async def test_live_view_comes_through_the_gateway_and_directly(house):
             assert connection.close_code == 4401
 
 
-async def test_the_picture_moves_in_a_browser(house, chromium):
+@asynccontextmanager
+async def watching(house, chromium, script=""):
+    """A page that shows the first camera's live picture, after `script` has run in it."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = await browser.new_page(viewport={"width": 1280, "height": 860})
         page.set_default_timeout(15_000)
+        await page.add_init_script(script)
         complaints: list[Any] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
@@ -274,6 +277,13 @@ async def test_the_picture_moves_in_a_browser(house, chromium):
         dialog = page.get_by_role("dialog")
         await dialog.get_by_role("button", name="CAM-1").click()
         await page.wait_for_function("() => document.querySelector('video')?.currentTime > 0.5")
+        yield page, dialog
+        assert complaints == []
+        await browser.close()
+
+
+async def test_the_picture_moves_in_a_browser(house, chromium):
+    async with watching(house, chromium) as (page, dialog):
         before = await page.evaluate("document.querySelector('video').currentTime")
         await page.wait_for_function(f"() => document.querySelector('video').currentTime > {before} + 1")
         assert await page.evaluate("document.querySelector('video').videoWidth") == 320
@@ -291,5 +301,40 @@ async def test_the_picture_moves_in_a_browser(house, chromium):
         await expect(dialog.get_by_role("status")).to_be_hidden(timeout=20_000)
         await dialog.get_by_role("button", name="Close").click()
         await expect(dialog).to_be_hidden()
-        assert complaints == []
-        await browser.close()
+
+
+BREAKS_BEHIND_A_FRAME = """
+window.WebSocket = class extends WebSocket {
+  constructor(...given) {
+    super(...given);
+    window.socket = this;
+    this.addEventListener("message", (event) => { if (window.breaks) event.stopImmediatePropagation(); });
+  }
+};
+const append = SourceBuffer.prototype.appendBuffer;
+SourceBuffer.prototype.appendBuffer = function (data) {
+  append.call(this, data);
+  if (!window.breakWith) return;
+  window.socket.dispatchEvent(window.breakWith);
+  window.breaks = true;
+};
+"""
+"""Once told to, the page hears that the video stops while the browser is still busy with the last frame."""
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        ("new MessageEvent('message', {data: '{\"type\":\"waiting\"}'})", "Waiting for the camera…"),
+        ("new CloseEvent('close', {code: 4404, reason: 'it was removed'})", "It was removed"),
+    ],
+    ids=["waiting", "closed"],
+)
+async def test_that_the_picture_stands_is_said_though_the_last_frame_comes_after(
+    house, chromium, event, text
+):
+    async with watching(house, chromium, BREAKS_BEHIND_A_FRAME) as (page, dialog):
+        await expect(dialog.get_by_role("status")).to_be_hidden()
+        await page.evaluate(f"() => {{ window.breakWith = {event}; }}")
+        await page.wait_for_function("() => document.querySelector('video').readyState < 3")
+        await expect(dialog.get_by_role("status")).to_contain_text(text, timeout=1_000)

@@ -52,6 +52,7 @@ class Player {
     this.buffer = null;
     this.socket = null;
     this.timer = null;
+    this.coming = false; // Whether video follows: what was received before a pause may be shown after it was told.
     this.video = element("video", { muted: true, playsinline: true, "aria-label": `Live picture of ${camera.name}` });
     this.video.muted = true;
     this.message = element("p", { class: "stage-message", role: "status" }, "Connecting…");
@@ -93,6 +94,7 @@ class Player {
     });
     this.socket.addEventListener("close", ({ code, reason }) => {
       if (this.closed) return;
+      this.coming = false;
       if ([4401, 4403, 4404, 4415].includes(code)) this.say(sentence(reason) || "The live view has ended.", true);
       else this.again("The connection was lost. Trying again…");
     });
@@ -105,7 +107,10 @@ class Player {
   }
 
   told(message) {
-    if (message.type === "waiting") this.say("Waiting for the camera…");
+    if (message.type === "waiting") {
+      this.coming = false;
+      this.say("Waiting for the camera…");
+    }
     if (message.type !== "begin") return;
     if (!("MediaSource" in window) || !MediaSource.isTypeSupported(message.mime)) {
       this.say("This browser cannot show the camera's kind of video (" + message.mime + ").", true);
@@ -118,6 +123,7 @@ class Player {
 
   begin({ mime, width, height }) {
     this.forget();
+    this.coming = true;
     this.video.width = width;
     this.video.height = height;
     const source = new MediaSource();
@@ -158,7 +164,7 @@ class Player {
     const at = this.video.currentTime;
     if (at < start || end - at > BEHIND_S) this.video.currentTime = Math.max(start, end - 0.2);
     if (this.video.paused) this.video.play().catch(() => this.say("Press play to see the picture."));
-    if (this.video.readyState >= 2) this.say("");
+    if (this.coming && this.video.readyState >= 2) this.say("");
     if (at - buffer.buffered.start(0) > KEPT_S) buffer.remove(0, at - KEPT_S / 2);
   }
 
