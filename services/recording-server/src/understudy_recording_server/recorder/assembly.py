@@ -33,6 +33,8 @@ class Assembly:
         self._timeline = Timeline(streams.video_tick_s)
         self._audio = AudioTimeline(streams.audio_tick_s, self._timeline) if streams.audio else None
         self._sounds: deque[Frame] = deque()
+        self._early: deque[Arrived] | None = deque() if streams.audio else None
+        """Sound, as long as no picture has told the time."""
         self._sets: tuple[bytes, ...] = ()
         sets = streams.parameters.extradata if streams.parameters is not None else codec.extradata
         if self._syntax is not None and sets:
@@ -43,7 +45,7 @@ class Assembly:
         to begin anew with."""
         if not arrived.is_video:
             return self._sound(arrived)
-        if not arrived.is_key and not self._sounds and self._joiner.is_idle:
+        if not arrived.is_key and not self._sounds and self._early is None and self._joiner.is_idle:
             # The usual case, in few steps: with many cameras they are what the processor has to do.
             arrival_s = arrived.arrival_s
             placed = self._timeline.place(arrived.dts, arrived.pts, arrival_s)
@@ -73,6 +75,10 @@ class Assembly:
         found: list[Frame | Streams] = []
         for one in whole:
             placed = self._timeline.place(one.dts, one.pts, one.arrival_s)
+            if self._early is not None and self._timeline.zero_s is not None:
+                early, self._early = self._early, None
+                for sound in early:
+                    self._place_sound(sound)
             if self._sounds:
                 found += self._sounds_before(placed.dts * self.streams.video_tick_s)
             if one.is_key and self._changed(one.packet):
@@ -94,14 +100,23 @@ class Assembly:
 
     def _sound(self, arrived: Arrived) -> list[Frame | Streams]:
         arrival_s = arrived.arrival_s
-        dts = self._audio.place(arrived.dts, arrival_s) if self._audio is not None else None
-        if dts is None:
+        if self._early is not None:
+            # Which of it belongs to the first picture is known when that has come, and is whole.
+            self._early.append(arrived)
+            while arrival_s - self._early[0].arrival_s > LONGEST_WAIT_S:
+                self._early.popleft()
             return []
         # Encoders of video are slower: sound waits for its picture, so that each file gets its own sound.
-        self._sounds.append(Frame(arrived.packet, False, False, dts, dts, arrival_s, arrived.arrival_ms))
-        if arrival_s - self._sounds[0].arrival_s <= LONGEST_WAIT_S:
+        self._place_sound(arrived)
+        if not self._sounds or arrival_s - self._sounds[0].arrival_s <= LONGEST_WAIT_S:
             return []
         return [self._sounds.popleft()]
+
+    def _place_sound(self, arrived: Arrived) -> None:
+        dts = self._audio.place(arrived.dts, arrived.arrival_s) if self._audio is not None else None
+        if dts is not None:
+            frame = Frame(arrived.packet, False, False, dts, dts, arrived.arrival_s, arrived.arrival_ms)
+            self._sounds.append(frame)
 
     def _sounds_before(self, video_s: float) -> Iterator[Frame]:
         while self._sounds and self._sounds[0].dts * self.streams.audio_tick_s < video_s:
