@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from understudy_lab.cameras import ClipSettings, SimulatedCameras
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 SMALL = ClipSettings(width=160, height=120, bitrate_kbit=200, gop_s=0.4, length_s=2.0)
 
 
