@@ -59,18 +59,21 @@ async def test_it_begins_before_the_event_and_ends_after_the_last(site, cameras,
     assert await happen(seen, "cam-1") == {"camera": "cam-1", "records_for_s": POST_S}
     await happen(seen, "cam-2")
     await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.RECORDING)
+    begun_ms = int(time.time() * 1000)
     await wait_for(lambda: time.time() * 1000 > event_ms + 1000)
     last_ms = int(time.time() * 1000)
     await happen(seen, "cam-1")  # It goes on that much longer.
+    told_ms = int(time.time() * 1000)
     await site.beat(agent, lambda beat: beat.cameras[0].state is CameraState.LIVE)
     await wait_for(lambda: not agent.files("recordings", "**/*.part"))
     files = agent.files("recordings/cam-1")
     frames = frames_of(files)
     assert find_gaps(frames, FPS) == {"cam-1": []}
     gop_ms = 400
-    assert event_ms - PRE_S * 1000 - 2 * gop_ms < frames[0].captured_ms < event_ms - PRE_S * 1000 + gop_ms
+    # Between asking for it and hearing of it the event came to the recorder, sooner or later.
+    assert event_ms - PRE_S * 1000 - 2 * gop_ms < frames[0].captured_ms < begun_ms - PRE_S * 1000 + gop_ms
     assert abs(int(files[0].name.split("_")[0]) - frames[0].captured_ms) < 500
-    assert last_ms + POST_S * 1000 - 500 < frames[-1].captured_ms < last_ms + POST_S * 1000 + 1000
+    assert last_ms + POST_S * 1000 - 500 < frames[-1].captured_ms < told_ms + POST_S * 1000 + 1000
     assert not agent.files("recordings/cam-2")
     await wait_for(lambda: len(agent.files("snapshots/cam-1", "*/*.jpg")) >= 1)
 

@@ -61,13 +61,17 @@ async def test_pictures_are_taken_at_an_interval(site, cameras, wait_for):
     await site.beat(agent, recording)
     configure = site.configure(agent, cameras, ["cam-1", "cam-2"], version=2)
     first, second = configure.settings.settings.cameras
-    chosen = [msgspec.structs.replace(first, snapshot_every_s=1), second]
+    chosen = [msgspec.structs.replace(first, snapshot_every_s=2), second]
     settings = msgspec.structs.replace(configure.settings.settings, cameras=chosen)
     changed = msgspec.structs.replace(configure.settings, settings=settings)
     await site.command(agent, Configure(configure.configuration, changed))
     await wait_for(lambda: len(agent.files("snapshots/cam-1", "*/*.jpg")) >= 4)
     times = [int(file.stem) for file in agent.files("snapshots/cam-1", "*/*.jpg")]
-    assert all(400 < after - before < 2500 for before, after in pairwise(times))
+    apart = sorted(after - before for before, after in pairwise(times))
+    # What a busy machine delays is not made up for: never closer than half the interval, but for what the
+    # last key frame is older (0.4 s), and as a rule at the interval.
+    assert apart[0] > 500
+    assert apart[len(apart) // 2] < 3500
     assert not agent.files("snapshots/cam-2", "*/*.jpg")
     # The interval is no reason to touch the recording.
     assert (await site.beat(agent)).cameras[0].reconnects == 0
