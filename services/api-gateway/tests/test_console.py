@@ -12,6 +12,10 @@ from playwright.async_api import async_playwright, expect
 from understudy_contracts.failovers import RestorationSummary
 from understudy_contracts.model import Phase, Role, Service, Status
 
+# As patient as the pages: a browser that starts on a busy machine is slow, and the console itself waits for
+# seconds before it tries again. (What a page's `set_default_timeout` says does not hold for these.)
+PATIENCE_MS = 15_000
+expect.set_options(timeout=PATIENCE_MS)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,7 +32,7 @@ async def page(chromium):
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         opened = await browser.new_page(viewport={"width": 1280, "height": 860})
-        opened.set_default_timeout(15_000)
+        opened.set_default_timeout(PATIENCE_MS)
         complaints = []
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         opened.on(

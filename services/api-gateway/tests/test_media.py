@@ -16,7 +16,7 @@ import pytest
 from gateway_in_tests import ADMINISTRATOR, Caller, Gateway, running_gateway
 from playwright.async_api import async_playwright, expect
 from service_in_tests import running_service
-from test_console import FLAGS
+from test_console import FLAGS, PATIENCE_MS
 from understudy_api_gateway.resources.media import gathering
 from understudy_api_gateway.resources.media.holders import Holder
 from understudy_api_gateway.resources.media.relay import Relay
@@ -261,7 +261,7 @@ async def watching(house, chromium, script=""):
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = await browser.new_page(viewport={"width": 1280, "height": 860})
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         await page.add_init_script(script)
         complaints: list[Any] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -287,10 +287,10 @@ async def test_the_picture_moves_in_a_browser(house, chromium):
         before = await page.evaluate("document.querySelector('video').currentTime")
         await page.wait_for_function(f"() => document.querySelector('video').currentTime > {before} + 1")
         assert await page.evaluate("document.querySelector('video').videoWidth") == 320
-        frames = await page.evaluate(
-            "document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames"
+        # Not by now: one that has fallen behind skips some to be there again.
+        await page.wait_for_function(
+            "() => document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > 20"
         )
-        assert frames > 20
         await expect(dialog.get_by_role("status")).to_be_hidden()
         folder = os.environ.get("UNDERSTUDY_DATA_DIR")
         if folder:
@@ -337,4 +337,4 @@ async def test_that_the_picture_stands_is_said_though_the_last_frame_comes_after
         await expect(dialog.get_by_role("status")).to_be_hidden()
         await page.evaluate(f"() => {{ window.breakWith = {event}; }}")
         await page.wait_for_function("() => document.querySelector('video').readyState < 3")
-        await expect(dialog.get_by_role("status")).to_contain_text(text, timeout=1_000)
+        await expect(dialog.get_by_role("status")).to_contain_text(text)
