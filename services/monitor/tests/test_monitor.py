@@ -150,6 +150,10 @@ async def test_a_silent_server_is_found_told_of_and_found_again_after_a_restart_
             for machine in machines:
                 machine.speak()
             await events.until_status("rs-1", Status.NORMAL, protected=True)
+            await events.until_status("rs-2", Status.NORMAL)
+            await events.until_status("fs-1", Status.STANDBY)
+            # Each was told to be disconnected as long as nothing had been heard of it.
+            events.forget()
             await machines[0].fall_silent()
             told = await events.until_verdict("rs-1", Verdict.DISCONNECTED, Action.TRIGGER)
             assert told.fault_at is not None
