@@ -66,8 +66,16 @@ async def test_a_report_between_heartbeats_is_enough(scene, orchestrator):
         await orchestrator.ask(START_RESTORATION, START)
         await until(lambda: target.commands)
         target.beating.clear()
-        await target.bus.say(target.bus.subjects.report(target.address, "restoration"), DONE)
-        await scene.until_job(orchestrator, lambda job: job.state == "done", within_s=5)
+        reporting = target.bus.subjects.report(target.address, "restoration")
+
+        async def report(job):
+            # More than once: the answer to the order may come behind the first, and it tells an older state.
+            await target.bus.say(reporting, DONE)
+            return job.state == "done"
+
+        async with asyncio.timeout(20):
+            while not await report(await orchestrator.ask(READ_RESTORATION, ReadRestoration("f-1"))):
+                await asyncio.sleep(0.03)
 
 
 async def test_progress_is_told_at_most_once_a_second(scene, orchestrator):
@@ -78,16 +86,16 @@ async def test_progress_is_told_at_most_once_a_second(scene, orchestrator):
         await until(lambda: target.commands)
         began, copied = time.monotonic(), 0
         subject = target.bus.subjects.report(target.address, "restoration")
-        while time.monotonic() < began + 2.5:
+        while time.monotonic() < began + 2.5 or copied <= 50:
             copied += 1
             target.progress(RestorationProgress("f-1", "running", 1, 0, 100_000, copied))
             await target.bus.say(subject, target.state.restorations[0])
             await asyncio.sleep(0.01)
         target.progress(DONE)
         await until(lambda: scene.events[-1][0] == "done")
+        took = time.monotonic() - began
     told = [name for name, _ in scene.events].count("progress")
-    assert 2 <= told <= 4
-    assert copied > 50
+    assert 2 <= told <= took + 1
 
 
 async def test_waiting_names_its_reason_and_goes_on_by_itself(scene, orchestrator):
