@@ -72,13 +72,16 @@ async def wait_for(what: Callable[[], bool], within_s: float = 10.0) -> None:
             await asyncio.sleep(0.01)
 
 
-async def ask(url: str, method: str = "DESCRIBE") -> bytes:
-    """One request on a connection of its own; what comes within a second, empty if it is closed."""
+async def ask(url: str, method: str = "DESCRIBE", within_s: float = 20.0) -> bytes:
+    """One request on a connection of its own; the first line of what comes.
+
+    Raises TimeoutError if nothing comes, and what asyncio raises if the connection is closed.
+    """
     host, port = url.removeprefix("rtsp://").partition("/")[0].rsplit(":", 1)
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(f"{method} {url} RTSP/1.0\r\nCSeq: 5\r\n\r\n".encode())
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(within_s):
             return await reader.readuntil(b"\r\n")
     finally:
         writer.close()
@@ -217,7 +220,7 @@ async def test_closing_camera_closes(cameras: SimulatedCameras) -> None:
 async def test_silent_camera_never_answers(cameras: SimulatedCameras) -> None:
     cameras.camera("cam-1").set_fault("silent")
     with pytest.raises(TimeoutError):
-        await ask(cameras.url("cam-1"))
+        await ask(cameras.url("cam-1"), within_s=1.0)
     cameras.camera("cam-1").set_fault("none")
     assert (await ask(cameras.url("cam-1"))).startswith(b"RTSP/1.0 200")
 
@@ -333,6 +336,11 @@ async def test_process_serves_takes_orders_and_ends_with_its_input(clip_folder: 
     assert await process.stderr.read() == b""
 
 
+VIDEO_S = 5
+"""Long enough for five groups of pictures of each camera."""
+MBIT_S = 90 * 2
+
+
 async def test_ninety_cameras_take_less_than_half_a_core(clip_folder: Path) -> None:
     """720p25 with 2 Mbit/s each, one viewer each; CPU time, so that a busy machine does not matter."""
     process = await process_of("--count", "90", "--cache-dir", str(clip_folder), "--until-stdin-closes")
@@ -350,8 +358,7 @@ async def test_ninety_cameras_take_less_than_half_a_core(clip_folder: Path) -> N
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             await play(reader, writer, url)
-            while True:
-                data = await reader.read(1 << 20)
+            while data := await reader.read(1 << 20):
                 received += len(data)
         finally:
             writer.transport.abort()
@@ -359,16 +366,16 @@ async def test_ninety_cameras_take_less_than_half_a_core(clip_folder: Path) -> N
     ready = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
     viewers = [asyncio.create_task(watch(camera["url"], ready["port"])) for camera in ready["cameras"]]
     await wait_for(lambda: received > 1_000_000, within_s=30)
-    started, cpu_before, received_before = time.monotonic(), cpu_s(), received
-    await asyncio.wait(viewers, timeout=5)  # long enough for five groups of pictures of each camera
-    elapsed = time.monotonic() - started
-    share, mbit_s = (cpu_s() - cpu_before) / elapsed, (received - received_before) * 8 / elapsed / 1e6
+    started, cpu_before, enough = time.monotonic(), cpu_s(), received + VIDEO_S * MBIT_S * 1e6 / 8
+    # However long a busy machine takes to hand over so much video.
+    await wait_for(lambda: received > enough, within_s=60)
+    share = (cpu_s() - cpu_before) / VIDEO_S
+    print(f"{share:.2f} of a core, {time.monotonic() - started:.1f} s")
     for viewer in viewers:
         viewer.cancel()
     await asyncio.gather(*viewers, return_exceptions=True)
     process.stdin.close()
     assert await asyncio.wait_for(process.wait(), 10) == 0
-    assert mbit_s > 90 * 2 * 0.9
     assert share < 0.5
 
 
