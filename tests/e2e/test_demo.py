@@ -216,7 +216,8 @@ async def _listen(data: Path, heard: list[tuple[str, dict[str, Any]]]) -> None:
             listen = re.search(
                 r'^listen: "(.+)"$', (data / "nats" / "nats-server.conf").read_text(), re.MULTILINE
             )
-            assert listen is not None
+            if listen is None:  # It is being written.
+                raise FileNotFoundError
             client = await nats.connect(
                 f"nats://{listen[1]}",
                 user_credentials=str(credentials),
