@@ -222,6 +222,8 @@ def test_one_that_waited_goes_back_to_the_others(
     assert held.wait(PATIENCE_S)
     other.theirs.sendall(b"!")
     other.hears(b"!")
+    # There when it goes on, however late we ourselves do: it may be back with the others then.
+    listener.theirs.sendall(b".")
     may_go_on.set()
     while "read-loop-1" not in threads:
         before = len(listener.heard)
