@@ -128,7 +128,7 @@ async def test_opening_a_copy_that_is_staged_already_commands_nothing(site, host
         await spare.until(lambda state: state.configured and state.staged == {"north": 1})
         spare.hold.clear()  # whoever commands it now waits for ever
         before = len(spare.commands)
-        copy = await orchestrator.ask(OPEN_COPY, OpenCopy("f-1", "north", "m-spare"), timeout_s=2)
+        copy = await orchestrator.ask(OPEN_COPY, OpenCopy("f-1", "north", "m-spare"), timeout_s=10)
         assert copy.version == 1
         assert len(spare.commands) == before
         spare.hold.set()
