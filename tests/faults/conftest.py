@@ -105,7 +105,7 @@ class Plan:
     servers: int
     spares: int
     settings: FailoverSettings | None = None
-    threshold_s: float = 2.0
+    threshold_s: float = 4.0
     bus_host: str = LOOPBACK
     camera_host: str = LOOPBACK
     clip: ClipSettings = USUAL
