@@ -24,7 +24,7 @@ from understudy_recording_server.fetching import Fetcher
 from understudy_recording_server.footage_keeper import FootageKeeper
 from understudy_recording_server.footage_server import FootageServer, advertised, serve_footage
 from understudy_recording_server.heartbeats import Heartbeats
-from understudy_recording_server.identity import AgentFile, AgentRecord, claim
+from understudy_recording_server.identity import AgentFile, AgentRecord, check_writable, claim
 from understudy_recording_server.joining import forget_joining_key, invitation, join
 from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.media.server import MediaServer
@@ -74,6 +74,7 @@ async def _identify(settings: AgentSettings, data_dir: Path, file: AgentFile) ->
     known = record is not None and record.joined_with == invitation(settings.join, settings.join_token)
     if record is not None and (known or not settings.join or not settings.join_token):
         return record
+    check_writable(data_dir)
     try:
         async with asyncio.timeout(None if record is None else REJOIN_PATIENCE_S):
             joined, erase_token = await join(

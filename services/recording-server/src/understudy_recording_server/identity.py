@@ -61,10 +61,10 @@ class AgentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 def claim(data_dir: str) -> Path:
-    """The data folder, created if need be, writable, and held by this process until it ends.
+    """The data folder, created if need be, and held by this process until it ends.
 
     Raises:
-        ConfigurationError: none is given, it cannot be written, or another agent has it.
+        ConfigurationError: none is given, it cannot be created, or another agent has it.
     """
     if not data_dir:
         raise ConfigurationError("no data folder: give --data-dir or set UNDERSTUDY_DATA_DIR")
@@ -74,19 +74,34 @@ def claim(data_dir: str) -> Path:
         # Kept open on purpose: the lock lives as long as the process.
         # Read-only, so that the disk can be mounted read-only, to mend it, while we wait.
         lock = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        write_private(folder / ".writable", b"")
-        (folder / ".writable").unlink()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(
-            f"cannot write to the data folder {folder}: {reason}; choose another with --data-dir"
-        ) from None
+        raise _unwritable(folder, error) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         raise ConfigurationError(f"another agent uses the data folder {folder}") from None
     return folder
+
+
+def check_writable(folder: Path) -> None:
+    """For a machine that has yet to join: one that has joined shows its cameras from a sick disk too.
+
+    Raises:
+        ConfigurationError: the data folder cannot be written.
+    """
+    try:
+        write_private(folder / ".writable", b"")
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: Exception) -> ConfigurationError:
+    reason = getattr(error, "strerror", None) or error
+    return ConfigurationError(
+        f"cannot write to the data folder {folder}: {reason}; choose another with --data-dir"
+    )
 
 
 class AgentFile:
@@ -140,7 +155,8 @@ class AgentFile:
         write_private(self.path, content)
 
     def bus_settings(self, record: AgentRecord) -> BusSettings:
-        """How to use the bus as this machine; writes the credential to where the client reads it.
+        """How to use the bus as this machine; the credential is written to where the client reads it, unless
+        it is there: the disk may be read-only now.
 
         Raises:
             ConfigurationError: it cannot be written.
@@ -148,9 +164,16 @@ class AgentFile:
         settings = BusSettings(nats_url=",".join(record.nats_urls), subject_prefix=record.subject_prefix)
         if not record.user_jwt:
             return settings  # A host whose bus asks for none, on loopback only.
-        text = credentials_text(record.user_jwt, record.seed)
+        content = credentials_text(record.user_jwt, record.seed).encode("ascii")
         try:
-            write_private(self._credentials, text.encode("ascii"))
+            if not self._has_credentials(content):
+                write_private(self._credentials, content)
         except OSError as error:
             raise ConfigurationError(f"cannot write {self._credentials}: {error.strerror}") from None
         return msgspec.structs.replace(settings, nats_credentials=str(self._credentials))
+
+    def _has_credentials(self, content: bytes) -> bool:
+        try:
+            return self._credentials.read_bytes() == content
+        except OSError:
+            return False

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import shutil
+import signal
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 from understudy_contracts.commands import Activate, Configure, Stage
@@ -227,6 +230,46 @@ async def test_a_read_only_disk_is_reported_and_recording_goes_on_afterwards(
     await agent.end()
     assert all(read_frames(path) for path in agent.files("recordings"))
     assert not agent.files("recordings", "**/*.part")
+
+
+@pytest.mark.parametrize("small_disk", ["32m"], indirect=True)
+async def test_a_disk_that_is_read_only_at_the_start_darkens_no_camera(site, cameras, small_disk, wait_for):
+    """As after a power cut, when the kernel has found errors on it."""
+    agent = await agent_on(site, small_disk, cameras, ["cam-1"])
+    beat = await site.beat(agent, recording)
+    await wait_for(lambda: bool(agent.files("recordings", "**/*.part")))
+    os.kill(agent.recorder, signal.SIGKILL)
+    await agent.end(signal.SIGKILL)
+    left = agent.files("recordings", "**/*.part")
+    assert await run("mount", "-o", "remount,ro", str(small_disk)) == 0
+    boot = beat.boot
+    await agent.start()
+    beat = await site.beat(
+        agent,
+        lambda beat: (
+            beat.boot != boot
+            and beat.storage.state is StorageState.DAMAGED
+            and [camera.state for camera in beat.cameras] == [CameraState.FAILED]
+        ),
+    )
+    assert "read-only" in beat.storage.reason
+    assert beat.cameras[0].reason == "cannot write: Read-only file system"
+    assert beat.recorder.restarts == 0
+    grant = site.grant("media", agent.machine, camera="cam-1")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(
+            f"{beat.address}/media/cameras/cam-1/snapshot.jpg", headers={"Authorization": f"Bearer {grant}"}
+        ) as answer,
+    ):
+        assert answer.status == 200
+        assert (await answer.read())[:2] == b"\xff\xd8"
+
+    assert await run("mount", "-o", "remount,rw", str(small_disk)) == 0
+    await site.beat(agent, recording)
+    await wait_for(lambda: not any(path.exists() for path in left))
+    await agent.end()
+    assert all(read_frames(path) for path in agent.files("recordings"))
 
 
 @pytest.mark.parametrize("place", ["recordings", "recordings/cam-1", "recordings/cam-1/<day>"])

@@ -173,8 +173,11 @@ class Snapshots:
         return final.relative_to(self._data.path).as_posix()
 
     def _tidy(self) -> None:
-        for left in self._data_dir.glob(f"{_UNFINISHED}*"):
-            left.unlink(missing_ok=True)
+        try:
+            for left in self._data_dir.glob(f"{_UNFINISHED}*"):
+                left.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("unfinished snapshots are still here", error=error.strerror)
 
 
 def _share(camera: str) -> float:

@@ -69,7 +69,10 @@ class Recorder:
         left = left_by_crash(self._data, self._report)
         self._report(Ready(os.getpid(), self._clock.wall_ms()))
         recovering = Thread(
-            target=recover_all, args=(self._data, left, self._report), name="recovery", daemon=True
+            target=recover_all,
+            args=(self._data, left, self._report, self._ending),
+            name="recovery",
+            daemon=True,
         )
         recovering.start()
         Thread(target=self._listen, name="commands", daemon=True).start()

@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from threading import Event
 
 from understudy_contracts.errors import ConfigurationError
 from understudy_footage import FootageRoot, Part, make_folders, parts_of, recover
 
+from understudy_recording_server.recorder.finishing import LATER_S
 from understudy_recording_server.recorder.protocol import FileRecovered, Report, Trouble
 
 LOCK_NAME = "recorder.lock"
@@ -20,18 +21,16 @@ LOCK_PATIENCE_S = 10.0
 
 
 def claim(data: FootageRoot) -> int:
-    """Make sure that the data folder can be written, and that no other recorder uses it.
+    """Make sure that no other recorder uses the data folder. Whether its disk takes anything now is not
+    asked: cameras are shown without it, and recorded once it does.
 
     Returns the descriptor that holds the lock until the process ends.
 
     Raises:
-        ConfigurationError: it cannot be written, or another recorder keeps it.
+        ConfigurationError: it is not there and cannot be created, or another recorder keeps it.
     """
     try:
-        make_folders(data.recordings)
-        probe = data.recordings / f".probe-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        make_folders(data.path)
         # Read-only, so that the disk can be mounted read-only, to mend it, while no camera is recorded.
         lock = os.open(data.path / LOCK_NAME, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
@@ -76,29 +75,38 @@ def left_by_crash(data: FootageRoot, report: Callable[[Report], None]) -> list[L
     return found
 
 
-def recover_all(data: FootageRoot, left: list[Left], report: Callable[[Report], None]) -> None:
-    """Finish these files, and report each. What cannot be finished stays. For a thread of its own: a file of
-    a minute takes 50 ms, which 90 cameras need not wait for."""
-    for one in left:
-        for part in one.parts:
-            report(_recover(data, one.folder, one.root, part))
+def recover_all(
+    data: FootageRoot, left: list[Left], report: Callable[[Report], None], ending: Event
+) -> None:
+    """Finish these files, and report each; what the disk refuses now is told once, and tried again until
+    `ending`. For a thread of its own: a file of a minute takes 50 ms, which 90 cameras need not wait for."""
+    waiting = [(one, part) for one in left for part in one.parts]
+    refused: list[tuple[Left, Part]] = []
+    is_again = False
+    while waiting:
+        for one, part in waiting:
+            try:
+                report(_recover(data, one, part))
+            except FileNotFoundError:
+                continue  # Somebody removed it.
+            except OSError as error:
+                refused.append((one, part))
+                if not is_again:
+                    reason = f"cannot recover {part.path.name}: {error.strerror}"
+                    report(Trouble(reason, one.folder, part.camera))
+        waiting, refused, is_again = refused, [], True
+        if waiting and ending.wait(LATER_S):
+            return
 
 
-def _recover(data: FootageRoot, folder: str, root: FootageRoot, part: Part) -> Report:
-    try:
-        found = recover(root, part)
-    except OSError as error:
-        return Trouble(f"cannot recover {part.path.name}: {error.strerror}", folder, part.camera)
+def _recover(data: FootageRoot, one: Left, part: Part) -> Report:
+    found = recover(one.root, part)
     return FileRecovered(
-        folder,
+        one.folder,
         part.camera,
-        None if found.path is None else _relative(found.path, data),
+        None if found.path is None else found.path.relative_to(data.path).as_posix(),
         found.start_ms,
         found.duration_ms,
         found.kept_bytes,
         found.cut_bytes,
     )
-
-
-def _relative(path: Path, data: FootageRoot) -> str:
-    return path.relative_to(data.path).as_posix()
