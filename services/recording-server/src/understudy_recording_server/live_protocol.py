@@ -12,6 +12,9 @@ from typing import Literal
 import msgspec
 from understudy_contracts.ids import Id
 
+StreamName = Literal["main", "sub"]
+"""What is recorded, or the same picture in small."""
+
 HEADER = struct.Struct(">cBIq")
 """What it is, whether it begins with a key frame, the body's length, and the UTC time of arrival in ms."""
 
@@ -32,4 +35,4 @@ class WatchRequest(msgspec.Struct, frozen=True):
 
     folder: str
     camera: Id
-    stream: Literal["main", "sub"] = "main"
+    stream: StreamName = "main"

@@ -15,7 +15,7 @@ from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
 
 from understudy_recording_server.evidence import Evidence
-from understudy_recording_server.live_protocol import WatchRequest
+from understudy_recording_server.live_protocol import StreamName, WatchRequest
 from understudy_recording_server.recorder.protocol import (
     Apply,
     Command,
@@ -108,11 +108,12 @@ class RecorderSupervisor:
             self._repeat_events(folder)
         self._changed()
 
-    def folder_of(self, camera: str) -> str | None:
-        """The folder for which this camera runs now; None if it does not."""
+    def folder_of(self, camera: str, stream: StreamName = "main") -> str | None:
+        """The folder for which this camera runs now; None if it does not, or has no such stream."""
         for folder, wanted in self._sets.items():
-            if any(spec.id == camera for spec in wanted.cameras):
-                return folder
+            for spec in wanted.cameras:
+                if spec.id == camera and (stream == "main" or spec.sub is not None):
+                    return folder
         return None
 
     def happened(self, camera: str) -> float | None:

@@ -19,7 +19,7 @@ class Recorder:
         self.answers = list(answers)
         self.asked = 0
 
-    def folder_of(self, camera: str) -> str | None:
+    def folder_of(self, camera: str, stream: str = "main") -> str | None:
         return "" if camera == "cam-1" else None
 
     def watch(self, request: object) -> socket.socket:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import aiohttp
 import av
+import msgspec
 import pytest
-from understudy_contracts.commands import Activate, Release, Stage
+from understudy_contracts.commands import Activate, Configure, Release, Stage
 from understudy_contracts.model import CameraState
+from understudy_contracts.settings import CameraSource
 from understudy_lab.cameras import ClipSettings, SimulatedCameras
 from understudy_lab.frames import find_gaps, read_frames
 
@@ -198,6 +200,28 @@ async def test_a_session_goes_on_without_the_host_and_ends_with_the_duty(site, c
             while not picture.connection.closed:
                 await picture.hear()
         assert picture.connection.close_code == 4404
+
+
+async def test_a_second_stream_that_is_taken_out_of_the_settings_ends(site, cameras, viewer):
+    agent = await site.recording_server("north", cameras, ["cam-1"])
+    await site.beat(agent, recording(1))
+    without = site.configure(agent, cameras, ["cam-1"], 3)
+    [camera] = without.settings.settings.cameras
+    with_second = msgspec.structs.replace(camera, sub_source=CameraSource(cameras.url("cam-2")))
+    settings = msgspec.structs.replace(without.settings.settings, cameras=[with_second])
+    versioned = msgspec.structs.replace(without.settings, version=2, settings=settings)
+    seen = await viewer(agent)
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):
+        async with watching(seen, "cam-1", "?stream=sub"):
+            pass
+    await site.command(agent, Configure(without.configuration, versioned))
+    async with watching(seen, "cam-1", "?stream=sub") as picture:
+        await picture.until(lambda: picture.fragments and len(picture.fragments[-1]) > 5)
+        await site.command(agent, without)
+        async with asyncio.timeout(10):
+            while not picture.connection.closed:
+                last = await picture.connection.receive()
+        assert (picture.connection.close_code, last.extra) == (4404, "the camera has no second stream")
 
 
 async def test_only_grants_open_it(site, cameras, viewer, http):

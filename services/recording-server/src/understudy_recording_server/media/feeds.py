@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import structlog
 from understudy_contracts.errors import NotFound, Unavailable, UnderstudyError
@@ -18,10 +18,9 @@ from understudy_recording_server.live_protocol import (
     INIT,
     LARGEST_BODY,
     REFUSED,
+    StreamName,
     WatchRequest,
 )
-
-StreamName = Literal["main", "sub"]
 
 MOST_VIEWERS = 500
 LARGEST_BACKLOG = 8 << 20
@@ -34,6 +33,7 @@ REFUSED_S = 3.0
 LOOK_S = 1.0
 """How often a feed that brings nothing looks whether the camera still is this machine's."""
 NOT_HERE = "this server does not serve the camera"
+NO_SECOND = "the camera has no second stream"
 
 log = structlog.get_logger()
 
@@ -41,8 +41,8 @@ log = structlog.get_logger()
 class Recorder(Protocol):
     """What feeds want of the recorder."""
 
-    def folder_of(self, camera: str) -> str | None:
-        """The folder for which the camera runs now."""
+    def folder_of(self, camera: str, stream: StreamName = "main") -> str | None:
+        """The folder for which the camera runs now; None if it does not, or has no such stream."""
 
     def watch(self, request: WatchRequest) -> socket.socket | None:
         """A socket on which its live video comes."""
@@ -154,7 +154,7 @@ class Feed:
         """Feed until cancelled, or until the camera is not this machine's any more."""
         patient_until = asyncio.get_running_loop().time() + REFUSED_S
         try:
-            while (folder := self._recorder.folder_of(self._camera)) is not None:
+            while (folder := self._place()) is not None:
                 connection = self._recorder.watch(WatchRequest(folder, self._camera, self._stream))
                 if connection is not None:
                     await self._read(connection, folder)
@@ -168,12 +168,15 @@ class Feed:
                 await asyncio.sleep(AGAIN_S)
         finally:
             for viewer in self._viewers:
-                viewer.end(NotFound(self._refusal or NOT_HERE))
+                viewer.end(NotFound(self._refusal or _why_not(self._recorder, self._camera)))
+
+    def _place(self) -> str | None:
+        return self._recorder.folder_of(self._camera, self._stream)
 
     async def _read(self, connection: socket.socket, folder: str) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=connection)
         try:
-            while self._recorder.folder_of(self._camera) == folder:
+            while self._place() == folder:
                 try:
                     async with asyncio.timeout(LOOK_S):
                         kind, is_key, length, at_ms = HEADER.unpack(await reader.readexactly(HEADER.size))
@@ -220,6 +223,10 @@ class Feed:
             viewer.put(item)
 
 
+def _why_not(recorder: Recorder, camera: str) -> str:
+    return NOT_HERE if recorder.folder_of(camera) is None else NO_SECOND
+
+
 class Feeds:
     """All feeds; one ends when its last viewer leaves."""
 
@@ -232,11 +239,11 @@ class Feeds:
         """A new viewer, and what to call when it leaves.
 
         Raises:
-            NotFound: this machine does not serve the camera now.
+            NotFound: this machine does not serve the camera now, or it has no such stream.
             Unavailable: too many watch already.
         """
-        if self._recorder.folder_of(camera) is None:
-            raise NotFound(NOT_HERE)
+        if self._recorder.folder_of(camera, stream) is None:
+            raise NotFound(_why_not(self._recorder, camera))
         if self._count >= MOST_VIEWERS:
             raise Unavailable(f"{MOST_VIEWERS} viewers watch this server already")
         key = camera, stream

@@ -15,10 +15,11 @@ import structlog
 from aiohttp import WSMsgType, web
 from understudy_contracts.errors import InvalidInput, NotFound, UnderstudyError
 
+from understudy_recording_server.live_protocol import StreamName
 from understudy_recording_server.media.access import Access
 from understudy_recording_server.media.answers import handled
 from understudy_recording_server.media.codecs import kind_of
-from understudy_recording_server.media.feeds import Begin, Feeds, StreamName, TooSlow, Video, Viewer
+from understudy_recording_server.media.feeds import Begin, Feeds, TooSlow, Video, Viewer
 from understudy_recording_server.media.mp4 import Unreadable
 
 SEND_PATIENCE_S = 5.0

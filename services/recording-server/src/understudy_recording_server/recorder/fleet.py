@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
-from typing import Literal
 
 import msgspec
 from understudy_contracts.errors import NotFound
 from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
 
+from understudy_recording_server.live_protocol import StreamName
 from understudy_recording_server.recorder.camera import Camera
 from understudy_recording_server.recorder.changes import changes
 from understudy_recording_server.recorder.fan_out import FanOut, Sink
@@ -27,8 +27,6 @@ from understudy_recording_server.recorder.protocol import (
 from understudy_recording_server.recorder.recent import Recent
 from understudy_recording_server.recorder.sources.read_loop import ReadLoop
 from understudy_recording_server.recorder.sub_streams import SubStreams
-
-StreamName = Literal["main", "sub"]
 
 
 class Fleet:

@@ -75,9 +75,7 @@ def left_by_crash(data: FootageRoot, report: Callable[[Report], None]) -> list[L
     return found
 
 
-def recover_all(
-    data: FootageRoot, left: list[Left], report: Callable[[Report], None], ending: Event
-) -> None:
+def recover_all(data: FootageRoot, left: list[Left], report: Callable[[Report], None], ending: Event) -> None:
     """Finish these files, and report each; what the disk refuses now is told once, and tried again until
     `ending`. For a thread of its own: a file of a minute takes 50 ms, which 90 cameras need not wait for."""
     waiting = [(one, part) for one in left for part in one.parts]
