@@ -25,9 +25,9 @@ elements = "x264enc x265enc voaacenc mulawenc rtph265pay rtpmp4gpay"
 assert all(Gst.ElementFactory.find(name) for name in elements.split())
 """
 
-H264 = "x264enc tune=zerolatency key-int-max=10 bitrate=300"
+H264 = "x264enc speed-preset=ultrafast tune=zerolatency key-int-max=10 bitrate=300"
 SLICES = H264 + " option-string=slices=4"
-H265 = "x265enc tune=zerolatency key-int-max=10 bitrate=300"
+H265 = "x265enc speed-preset=ultrafast tune=zerolatency key-int-max=10 bitrate=300"
 AAC = "audiotestsrc is-live=true ! voaacenc ! rtpmp4gpay name=pay1 pt=97"
 G711 = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1 pt=0"
 
