@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy_contracts.errors import InvalidId
-from understudy_footage import FootageRoot, RecordingName, UnsafePath, finish_file, make_folders
+from understudy_footage import FootageRoot, LostWrites, RecordingName, UnsafePath, finish_file, make_folders
 
 
 def test_folders_are_named_as_on_the_bus(tmp_path: Path) -> None:
@@ -100,6 +100,34 @@ def test_a_file_in_the_place_of_a_folder_is_told_as_that(tmp_path: Path) -> None
     for name in ["file", "link", "file/below"]:
         with pytest.raises(NotADirectoryError):
             make_folders(tmp_path / name)
+
+
+def test_what_the_disk_lost_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, final = tmp_path / "part", tmp_path / "recordings" / "b"
+    part.write_bytes(b"content")
+    lost = part.stat().st_ino
+    fails = [True]
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def once(descriptor: int) -> None:
+        # As Linux does: it tells of what it could not write, and forgets it.
+        synced.append(os.fstat(descriptor).st_ino)
+        if synced[-1] == lost and fails.pop():
+            fails.append(False)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", once)
+    with pytest.raises(LostWrites, match="Input/output"):
+        finish_file(part, final)
+    assert part.read_bytes() == b"content"
+    assert not final.exists()
+    finish_file(part, final, anew=True)
+    assert final.read_bytes() == b"content"
+    assert final.stat().st_ino != lost
+    assert final.stat().st_ino in synced
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [final]
 
 
 @pytest.fixture

@@ -2,8 +2,23 @@
 
 from understudy_footage.catalog import Catalog, Held, Shelf
 from understudy_footage.fragments import Whole, whole_part
-from understudy_footage.index import Part, Recording, Snapshot, parts_of, recordings_of, snapshots_of
-from understudy_footage.layout import FootageRoot, UnsafePath, finish_file, fsync_folder, make_folders
+from understudy_footage.index import (
+    Part,
+    Recording,
+    Snapshot,
+    copies_of,
+    parts_of,
+    recordings_of,
+    snapshots_of,
+)
+from understudy_footage.layout import (
+    FootageRoot,
+    LostWrites,
+    UnsafePath,
+    finish_file,
+    fsync_folder,
+    make_folders,
+)
 from understudy_footage.manifest import (
     Manifest,
     ManifestEntry,
@@ -29,6 +44,7 @@ __all__ = [
     "FootageRoot",
     "Held",
     "InvalidFootageName",
+    "LostWrites",
     "Manifest",
     "ManifestEntry",
     "Part",
@@ -41,6 +57,7 @@ __all__ = [
     "SnapshotName",
     "UnsafePath",
     "Whole",
+    "copies_of",
     "day_of",
     "digest_of",
     "files_of",

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from understudy_contracts.ids import is_id
 
-from understudy_footage.layout import FootageRoot
+from understudy_footage.layout import COPY_PREFIX, FootageRoot
 from understudy_footage.names import (
     FootagePath,
     InvalidFootageName,
@@ -108,6 +108,32 @@ def parts_of(root: FootageRoot) -> list[Part]:
         if name is not None:
             parts.append(Part(camera, name, Path(entry.path)))
     return sorted(parts, key=lambda part: (part.camera, part.name.start_ms))
+
+
+def copies_of(root: FootageRoot) -> list[Path]:
+    """Files that are being copied to their final names now, and those that a crash left.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    kinds: list[tuple[Path, type[RecordingName] | type[SnapshotName]]] = [
+        (root.recordings, RecordingName),
+        (root.snapshots, SnapshotName),
+    ]
+    return [
+        Path(entry.path)
+        for place, kind in kinds
+        for _, _, entry in files_by_day(place)
+        if entry.name.startswith(COPY_PREFIX) and _is_name(kind, entry.name.removeprefix(COPY_PREFIX))
+    ]
+
+
+def _is_name(kind: type[RecordingName] | type[SnapshotName], name: str) -> bool:
+    try:
+        kind.parse(name)
+    except InvalidFootageName:
+        return False
+    return True
 
 
 def named(kind: type[Name], day: str, entry: os.DirEntry[str]) -> Name | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FAILOVERS = "failovers"
 INCOMING = "incoming"
+COPY_PREFIX = "."
+"""Of a file that is being copied to its final name: a crash may leave it."""
 
 MAXIMUM_NAME_BYTES = 255
 """What common Linux file systems allow for one name (limits.h, NAME_MAX)."""
@@ -186,34 +188,58 @@ def make_folders(folder: Path) -> None:
         fsync_folder(path.parent)
 
 
-def finish_file(part: Path, final: Path) -> None:
+class LostWrites(OSError):
+    """The kernel could not write what a file was given. It says so once: the next fsync of the same file
+    succeeds (fsync(2), and "PostgreSQL vs. fsync", FOSDEM 2019), so it must be written anew."""
+
+
+def finish_file(part: Path, final: Path, *, anew: bool = False) -> None:
     """Give a complete file its final name, so that a name which can be seen has its whole content.
 
     The order matters: content to disk, then the name, then the folder. After a power cut in between
     there is either the old name or the new one, never an empty file under the new one.
 
+    `anew`: the content is written to a new file, as it must be once `LostWrites` was raised; what the disk
+    did not get is in memory still, unless much else was read or written since.
+
     Raises:
+        LostWrites: the content is not on the disk; the file still has its old name.
         OSError: the disk said no; the file then still has its old name, or its new one.
     """
-    with _opened(part, os.O_RDONLY) as descriptor:
-        os.fsync(descriptor)
+    if not anew:
+        _sync(part)
     make_folders(final.parent)
     try:
-        part.rename(final)
+        if anew:
+            _move_anew(part, final)
+        else:
+            part.rename(final)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _copy(part, final)
-        fsync_folder(final.parent)
-        part.unlink()
+        _move_anew(part, final)
     fsync_folder(final.parent)
     if part.parent != final.parent:
         fsync_folder(part.parent)
 
 
+def _sync(part: Path) -> None:
+    with _opened(part, os.O_RDONLY) as descriptor:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise LostWrites(error.errno, error.strerror, str(part)) from error
+
+
+def _move_anew(part: Path, final: Path) -> None:
+    _copy(part, final)
+    fsync_folder(final.parent)
+    part.unlink()
+
+
 def _copy(part: Path, final: Path) -> None:
-    """As a rename, to another disk: recordings may have one of their own."""
-    arriving = final.with_name(f".{final.name}")
+    """As a rename, to another disk (recordings may have one of their own) or to another file."""
+    arriving = final.with_name(f"{COPY_PREFIX}{final.name}")
     try:
         shutil.copyfile(part, arriving)
         with _opened(arriving, os.O_RDONLY) as descriptor:

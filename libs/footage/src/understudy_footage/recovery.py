@@ -27,13 +27,14 @@ class Recovered:
     cut_bytes: int
 
 
-def recover(root: FootageRoot, part: Part) -> Recovered:
-    """Finish one unfinished recording that nobody writes any more.
+def recover(root: FootageRoot, part: Part, *, anew: bool = False) -> Recovered:
+    """Finish one unfinished recording that nobody writes any more; `anew` as in `finish_file`.
 
     It is cut after its last whole fragment and gets its final name; without one whole fragment that holds a
     frame it is removed, for it holds no footage. Safe to repeat after a crash at any point.
 
     Raises:
+        LostWrites: its content is not on the disk, and it must be written anew.
         OSError: the disk said no; the file is left as it is.
     """
     with part.path.open("rb") as file:
@@ -47,5 +48,5 @@ def recover(root: FootageRoot, part: Part) -> Recovered:
     duration_ms = min(whole.duration_ms, MAXIMUM_DURATION_MS)
     name = root.free_name(part.camera, RecordingName(part.name.start_ms, duration_ms))
     final = root.recording(part.camera, name)
-    finish_file(part.path, final)
+    finish_file(part.path, final, anew=anew)
     return Recovered(part.camera, name.start_ms, duration_ms, final, whole.length, size - whole.length)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import structlog
-from understudy_footage import FootageRoot, UnsafePath
+from understudy_footage import FootageRoot, UnsafePath, copies_of
 
 log = structlog.get_logger()
 
@@ -21,6 +21,20 @@ _OF_ONE_FILE = (PermissionError, IsADirectoryError, NotADirectoryError, UnsafePa
 
 Days = dict[str, tuple[int, int, frozenset[str]]]
 """By camera folder: inode, time of change in ns, and the days in it."""
+
+
+def remove_left_copies(data: FootageRoot, before_s: float) -> None:
+    """Remove what a crash in the midst of copying has left: what was to be copied has its old name still.
+    `before_s`, in UTC seconds, tells it from a copy that is being made.
+
+    Raises:
+        OSError: the disk said no.
+    """
+    for root in [data, *(data.failover(failover) for failover in data.failovers())]:
+        for path in copies_of(root):
+            if path.stat().st_mtime < before_s:
+                path.unlink()
+                log.info("removed a copy that was not finished", file=path.name)
 
 
 class Removed(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from understudy_runtime.clock import Clock
 
 from understudy_recording_server.care import Care, must_stop, storage_with_care
 from understudy_recording_server.clock_book import ClockBook
-from understudy_recording_server.footage_folders import Days, look, remove_files
+from understudy_recording_server.footage_folders import Days, look, remove_files, remove_left_copies
 from understudy_recording_server.forecast import WriteRate, hours_left
 from understudy_recording_server.gaps import GapBook
 from understudy_recording_server.own_thread import beside
@@ -132,6 +132,11 @@ class FootageKeeper:
         await asyncio.to_thread(self._book.load)
         before = await asyncio.to_thread(self._clock_book.load)
         self._wall_clock = WallClockWatch(self._clock.wall_ms(), self._clock.monotonic(), before)
+        began_s = self._clock.wall_ms() / 1000
+        try:
+            await beside(lambda: remove_left_copies(self._data, began_s), "unfinished copies")
+        except OSError as error:
+            log.warning("copies that were not finished are still here", error=error.strerror)
 
     async def rebuild(self) -> None:
         """Build the index from the files. When that fails there is none, and nothing is removed."""

@@ -9,6 +9,7 @@ from blake3 import blake3
 from understudy_footage import (
     FootagePath,
     FootageRoot,
+    LostWrites,
     ManifestEntry,
     finish_file,
     fsync_folder,
@@ -98,14 +99,12 @@ class IncomingFile:
             self.begin_again()
             raise Damaged("its hash is not that of the manifest")
         try:
-            os.fsync(self._descriptor)
-        except OSError:
-            # The kernel forgets what it could not write, and says yes the next time: only fetching it
-            # again helps.
+            finish_file(self._part, self.final)
+        except LostWrites:
+            # Nobody need trust what is in memory: it can be fetched again.
             self.begin_again()
             raise
         self.close()
-        finish_file(self._part, self.final)
 
     def close(self) -> None:
         if self._descriptor >= 0:

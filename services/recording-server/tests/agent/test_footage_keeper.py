@@ -142,6 +142,27 @@ async def test_files_that_were_finished_without_a_word_are_found(watched):
     assert check(watched.data, Catalog.build(watched.data)) == []
 
 
+async def test_a_copy_that_a_crash_left_goes_and_no_other_hidden_file(watched):
+    whole = put(watched.data, NOW - DAY_MS)
+    away = put(watched.data.failover("f-3"), NOW - DAY_MS)
+    names = [
+        away.with_name(f".{away.name}"),
+        whole.with_name(f".{whole.name}"),
+        whole.with_name(".notes.txt"),
+    ]
+    for path in names:
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0))
+    being_made = put(watched.data, NOW).with_name(f".{RecordingName(NOW, 60_000).file_name}")
+    being_made.write_bytes(b"half")
+    os.utime(being_made, (time.time() + 60, time.time() + 60))
+    await watched.keeper.load()
+    assert [path.exists() for path in names] == [False, False, True]
+    assert whole.exists()
+    assert away.exists()
+    assert being_made.exists()
+
+
 async def test_what_somebody_else_removed_is_told_once(watched):
     paths = [put(watched.data, NOW - number * DAY_MS) for number in range(3)]
     await watched.keeper.round()

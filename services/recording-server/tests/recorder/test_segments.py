@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,31 @@ def test_a_finished_file_takes_nobodys_place(tmp_path: Path) -> None:
     assert reports == [SegmentFinished("", "cam-1", path, later.start_ms, later.duration_ms, 13)]
     assert earlier.read_bytes() == b"earlier footage"
     assert (tmp_path / path).read_bytes() == b"later footage"
+
+
+def test_a_file_that_the_disk_lost_is_not_believed_at_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = FootageRoot(tmp_path)
+    reports: list[Report] = []
+    part = root.part("cam-1", START)
+    make_folders(part.parent)
+    part.write_bytes(b"footage")
+    lost, left = part.stat().st_ino, [1]
+    fsync = os.fsync
+
+    def fails_once(descriptor: int) -> None:
+        if os.fstat(descriptor).st_ino == lost and left:
+            left.pop()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    finisher = Finisher(root, reports.append)
+    finisher.finish("", "cam-1", WrittenPart(part, START, 60_000, 7, torn=False), 60_000).result()
+    finisher.close()
+    final = RecordingName(START, 60_000).path("cam-1")
+    assert left == []
+    assert [type(report) for report in reports] == [SegmentFinished]
+    assert (tmp_path / str(final)).read_bytes() == b"footage"
+    assert (tmp_path / str(final)).stat().st_ino != lost

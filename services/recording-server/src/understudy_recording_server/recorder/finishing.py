@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event, Thread
 
-from understudy_footage import FootageRoot, Part, PartName, RecordingName, finish_file, recover
+from understudy_footage import FootageRoot, LostWrites, Part, PartName, RecordingName, finish_file, recover
 from understudy_runtime.retry import pauses
 
 from understudy_recording_server.recorder.protocol import Report, SegmentFinished, Trouble
@@ -18,6 +19,17 @@ LATER_S = 5.0
 """A disk that was full or read-only comes back: what could not be finished is tried again this often."""
 
 
+@dataclass
+class _Work:
+    """One file. `anew`: the disk has not got what it was given."""
+
+    folder: str
+    camera: str
+    part: WrittenPart
+    duration_ms: int
+    anew: bool = False
+
+
 class Finisher:
     """A few threads that fsync and rename for all cameras."""
 
@@ -26,13 +38,13 @@ class Finisher:
         self._report = report
         self._pool = ThreadPoolExecutor(threads, "finisher")
         self._ending = Event()
-        self._left: SimpleQueue[Callable[[], bool]] = SimpleQueue()
+        self._left: SimpleQueue[_Work] = SimpleQueue()
         self._later = Thread(target=self._try_later, name="finisher-later", daemon=True)
         self._later.start()
 
     def finish(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> Future[None]:
         """Finish a file in the background, and report it, or what went wrong. The future never fails."""
-        return self._pool.submit(self._run, folder, camera, part, duration_ms)
+        return self._pool.submit(self._run, _Work(folder, camera, part, duration_ms))
 
     def close(self) -> None:
         """Wait for all files; those that failed are tried once more, without a pause."""
@@ -41,17 +53,17 @@ class Finisher:
         self._later.join()
         self._try_left()
 
-    def _run(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> None:
+    def _run(self, work: _Work) -> None:
         waits = pauses(0.2, 2.0)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                finished = self._finish(folder, camera, part, duration_ms)
+                finished = self._finish(work)
             except OSError as error:
                 if attempt < _ATTEMPTS and not self._ending.wait(next(waits)):
                     continue
-                reason = f"cannot finish {part.path.name}: {error.strerror or error}"
-                self._report(Trouble(reason, folder, camera))
-                self._left.put(lambda: self._finished_later(folder, camera, part, duration_ms))
+                reason = f"cannot finish {work.part.path.name}: {error.strerror or error}"
+                self._report(Trouble(reason, work.folder, work.camera))
+                self._left.put(work)
                 return
             if finished is not None:
                 self._report(finished)
@@ -64,15 +76,15 @@ class Finisher:
 
     def _try_left(self) -> None:
         for _ in range(self._left.qsize()):
-            again = self._left.get()
-            if not again():
-                self._left.put(again)
+            work = self._left.get()
+            if not self._finished_later(work):
+                self._left.put(work)
 
-    def _finished_later(self, folder: str, camera: str, part: WrittenPart, duration_ms: int) -> bool:
+    def _finished_later(self, work: _Work) -> bool:
         """Whether there is nothing left to do. What is not finished when the recorder ends is recovered at
         its next start."""
         try:
-            finished = self._finish(folder, camera, part, duration_ms)
+            finished = self._finish(work)
         except FileNotFoundError:
             return True  # Somebody removed it.
         except OSError:
@@ -81,12 +93,18 @@ class Finisher:
             self._report(finished)
         return True
 
-    def _finish(
-        self, folder: str, camera: str, part: WrittenPart, duration_ms: int
-    ) -> SegmentFinished | None:
-        root = self._data.folder(folder)
+    def _finish(self, work: _Work) -> SegmentFinished | None:
+        try:
+            return self._named(work)
+        except LostWrites:
+            work.anew = True
+            raise
+
+    def _named(self, work: _Work) -> SegmentFinished | None:
+        part, camera, duration_ms = work.part, work.camera, work.duration_ms
+        root = self._data.folder(work.folder)
         if part.torn:
-            recovered = recover(root, Part(camera, PartName(part.start_ms), part.path))
+            recovered = recover(root, Part(camera, PartName(part.start_ms), part.path), anew=work.anew)
             if recovered.path is None:
                 return None
             final, size = recovered.path, recovered.kept_bytes
@@ -94,6 +112,6 @@ class Finisher:
         else:
             name = root.free_name(camera, RecordingName(part.start_ms, duration_ms))
             final, size, start_ms = root.recording(camera, name), part.size, name.start_ms
-            finish_file(part.path, final)
+            finish_file(part.path, final, anew=work.anew)
         shown = final.relative_to(self._data.path).as_posix()
-        return SegmentFinished(folder, camera, shown, start_ms, duration_ms, size)
+        return SegmentFinished(work.folder, camera, shown, start_ms, duration_ms, size)

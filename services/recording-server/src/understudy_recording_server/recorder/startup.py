@@ -7,10 +7,11 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 
 from understudy_contracts.errors import ConfigurationError
-from understudy_footage import FootageRoot, Part, make_folders, parts_of, recover
+from understudy_footage import FootageRoot, LostWrites, Part, make_folders, parts_of, recover
 
 from understudy_recording_server.recorder.finishing import LATER_S
 from understudy_recording_server.recorder.protocol import FileRecovered, Report, Trouble
@@ -80,14 +81,17 @@ def recover_all(data: FootageRoot, left: list[Left], report: Callable[[Report], 
     `ending`. For a thread of its own: a file of a minute takes 50 ms, which 90 cameras need not wait for."""
     waiting = [(one, part) for one in left for part in one.parts]
     refused: list[tuple[Left, Part]] = []
+    lost: set[Path] = set()
     is_again = False
     while waiting:
         for one, part in waiting:
             try:
-                report(_recover(data, one, part))
+                report(_recover(data, one, part, anew=part.path in lost))
             except FileNotFoundError:
                 continue  # Somebody removed it.
             except OSError as error:
+                if isinstance(error, LostWrites):
+                    lost.add(part.path)
                 refused.append((one, part))
                 if not is_again:
                     reason = f"cannot recover {part.path.name}: {error.strerror}"
@@ -97,8 +101,8 @@ def recover_all(data: FootageRoot, left: list[Left], report: Callable[[Report], 
             return
 
 
-def _recover(data: FootageRoot, one: Left, part: Part) -> Report:
-    found = recover(one.root, part)
+def _recover(data: FootageRoot, one: Left, part: Part, *, anew: bool) -> Report:
+    found = recover(one.root, part, anew=anew)
     return FileRecovered(
         one.folder,
         part.camera,
