@@ -74,6 +74,47 @@ def test_any_bytes_are_judged(content: bytes) -> None:
     assert whole is None or whole.length <= len(content)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_nothing_behind_a_bad_sector_is_cut_off(
+    tmp_path: Path, mp4: bytes, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    root = _left_behind(tmp_path, mp4 + b"torn")
+    [part] = parts_of(root)
+    bad = int(len(mp4) * share) // 512 * 512
+    pread = os.pread
+
+    def sick(descriptor: int, count: int, at: int) -> bytes:
+        """What comes before a bad sector is given out, without a word about it."""
+        if bad - count < at < bad + 512:
+            if at >= bad:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            count = bad - at
+        return pread(descriptor, count, at)
+
+    monkeypatch.setattr(os, "pread", sick)
+    found = recover(root, part, despite_errors=True)
+    assert found.path is not None
+    # Small frames: there is a header in each sector.
+    assert (found.kept_bytes, found.cut_bytes) == (len(mp4) + 4, 0)
+    assert 0 < found.duration_ms < 800
+    assert found.path.read_bytes() == mp4 + b"torn"
+
+
+def test_a_file_whose_beginning_cannot_be_read_is_left_alone(
+    tmp_path: Path, mp4: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _left_behind(tmp_path, mp4)
+    [part] = parts_of(root)
+
+    def sick(descriptor: int, count: int, at: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", sick)
+    with pytest.raises(OSError, match="Input/output"):
+        recover(root, part, despite_errors=True)
+    assert part.path.read_bytes() == mp4
+
+
 def test_zeros_after_a_power_cut_are_cut_off(tmp_path: Path, mp4: bytes) -> None:
     cut = whole_part(mp4[: len(mp4) // 2])
     assert cut is not None

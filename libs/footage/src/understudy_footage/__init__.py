@@ -1,7 +1,7 @@
 """How recordings and snapshots lie on disk: names, index, hashes."""
 
 from understudy_footage.catalog import Catalog, Held, Shelf
-from understudy_footage.fragments import Whole, whole_part
+from understudy_footage.fragments import Whole, read_at, whole_part
 from understudy_footage.index import (
     Part,
     Recording,
@@ -20,6 +20,7 @@ from understudy_footage.layout import (
     make_folders,
 )
 from understudy_footage.manifest import (
+    UNREADABLE,
     Manifest,
     ManifestEntry,
     digest_of,
@@ -39,6 +40,7 @@ from understudy_footage.names import (
 from understudy_footage.recovery import Recovered, recover
 
 __all__ = [
+    "UNREADABLE",
     "Catalog",
     "FootagePath",
     "FootageRoot",
@@ -68,6 +70,7 @@ __all__ = [
     "manifest_of",
     "manifest_of_entries",
     "parts_of",
+    "read_at",
     "recordings_of",
     "recover",
     "snapshots_of",

@@ -7,6 +7,7 @@ parsed; whatever is not as the standard says ends the whole part there, and neve
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -72,15 +73,48 @@ def whole_part(data: Buffer) -> Whole | None:
     return _whole(lambda at, count: view[at : at + count], len(view))
 
 
-def whole_part_of_file(descriptor: int) -> tuple[int, Whole | None]:
+def whole_part_of_file(descriptor: int, *, despite_errors: bool = False) -> tuple[int, Whole | None]:
     """The size of an open file, and its whole part. It is read, not mapped: a bad sector under a mapping ends
-    the process.
+    the process. `despite_errors`: where the disk cannot read a header, everything behind it counts as whole,
+    for nobody can tell; frames and duration are those before it.
+
+    Raises:
+        OSError: it cannot be read; `despite_errors`, not even its first frame.
+    """
+    size = os.fstat(descriptor).st_size
+    unreadable: list[OSError] = []
+
+    def read(at: int, count: int) -> bytes:
+        try:
+            return read_at(descriptor, count, at)
+        except OSError as error:
+            if despite_errors and error.errno == errno.EIO:
+                unreadable.append(error)
+                raise _Malformed from None
+            raise
+
+    whole = _whole(read, size)
+    if not unreadable:
+        return size, whole
+    if whole is None:
+        raise unreadable[0]
+    return size, Whole(size, whole.frames, whole.duration_ms)
+
+
+def read_at(descriptor: int, count: int, at: int) -> bytes:
+    """So many bytes from an offset on; fewer only at the end of the file. (One `pread` also ends before a
+    sector that cannot be read, without a word.)
 
     Raises:
         OSError: it cannot be read.
     """
-    size = os.fstat(descriptor).st_size
-    return size, _whole(lambda at, count: os.pread(descriptor, count, at), size)
+    data = os.pread(descriptor, count, at)
+    while data and len(data) < count:
+        more = os.pread(descriptor, count - len(data), at + len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 def _whole(read: Read, size: int) -> Whole | None:

@@ -16,10 +16,13 @@ from understudy_footage.index import recordings_of, snapshots_of
 from understudy_footage.layout import FootageRoot
 
 READ_BYTES = 1 << 20
+UNREADABLE = ""
+"""In the place of a hash: the disk does not give the file out any more."""
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, order=True):
-    """One finished file: `path` relative to the root with `/`, `size` in bytes, `blake3` in hex."""
+    """One finished file: `path` relative to the root with `/`, `size` in bytes, `blake3` in hex, or
+    `UNREADABLE`: such a file cannot come home, and is named, so that all others can."""
 
     path: str
     size: int

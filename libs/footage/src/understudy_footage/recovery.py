@@ -27,8 +27,9 @@ class Recovered:
     cut_bytes: int
 
 
-def recover(root: FootageRoot, part: Part, *, anew: bool = False) -> Recovered:
-    """Finish one unfinished recording that nobody writes any more; `anew` as in `finish_file`.
+def recover(root: FootageRoot, part: Part, *, anew: bool = False, despite_errors: bool = False) -> Recovered:
+    """Finish one unfinished recording that nobody writes any more; `anew` as in `finish_file`,
+    `despite_errors` as in `whole_part_of_file`.
 
     It is cut after its last whole fragment and gets its final name; without one whole fragment that holds a
     frame it is removed, for it holds no footage. Safe to repeat after a crash at any point.
@@ -38,7 +39,7 @@ def recover(root: FootageRoot, part: Part, *, anew: bool = False) -> Recovered:
         OSError: the disk said no; the file is left as it is.
     """
     with part.path.open("rb") as file:
-        size, whole = whole_part_of_file(file.fileno())
+        size, whole = whole_part_of_file(file.fileno(), despite_errors=despite_errors)
     if whole is None:
         part.path.unlink()
         fsync_folder(part.path.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,22 @@ def small_tmpfs(folder: Path, size: str = "4m") -> Iterator[Path]:
         yield folder
     finally:
         run("umount", "-l", str(folder))
+
+
+@contextlib.contextmanager
+def unreadable(file: Path) -> Iterator[Path]:
+    """A file that cannot be read while the context is open: every read is an EIO, as of a bad sector.
+
+    Raises:
+        CannotInject: it cannot be mounted here.
+    """
+    require_root("make a file unreadable")
+    # Nothing is mapped at address 0 of a process, and the kernel calls reading it an I/O error.
+    run("mount", "--bind", f"/proc/{os.getpid()}/mem", str(file))
+    try:
+        yield file
+    finally:
+        run("umount", str(file))
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ class FetchRun:
             except Damaged as error:
                 damaged += 1
                 log.warning("file damaged", failover=self.job.failover, file=path, reason=str(error))
-                if damaged == TRIES:
+                if damaged == TRIES or file.is_unreadable:
                     self._given_up[path] = str(error)
                     self._note(missing=len(self._given_up))
                     return
@@ -159,6 +159,8 @@ class FetchRun:
     async def _try(self, file: IncomingFile) -> None:
         if await self._on_disk(file.is_home):
             return
+        if file.is_unreadable:
+            raise Damaged("the failover server's disk cannot read it")
         await self._on_disk(file.open)
         self._copied[file.entry.path] = file.size
         if file.size < file.entry.size:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blake3 import blake3
 from understudy_footage import (
+    UNREADABLE,
     FootagePath,
     FootageRoot,
     LostWrites,
@@ -43,11 +44,18 @@ class IncomingFile:
         self._hasher = blake3()
         self.size = 0
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether its source cannot read it any more."""
+        return self.entry.blake3 == UNREADABLE
+
     def is_home(self) -> bool:
         """Whether the file is here already, whole, unharmed and durable."""
         try:
             if self.final.stat().st_size != self.entry.size:
                 return False
+            if self.is_unreadable:
+                return True  # Nothing gets that name here but what was verified, when it still could be.
             if hash_file(self.final) != (self.entry.size, self.entry.blake3):
                 return False
             # It may have got its name just before an error, or before we ended: then nothing of it need be

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import structlog
 from understudy_contracts.errors import Conflict
 from understudy_footage import (
+    UNREADABLE,
     FootageRoot,
     Manifest,
     ManifestEntry,
@@ -93,4 +95,11 @@ class Manifests:
 
     def _entry(self, root: FootageRoot, path: str) -> ManifestEntry:
         file = root.path / path
-        return ManifestEntry(path, file.stat().st_size, self.hash_of(file))
+        size = file.stat().st_size
+        try:
+            return ManifestEntry(path, size, self.hash_of(file))
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            log.error("a file of footage cannot be read", file=str(file), error=error.strerror)
+            return ManifestEntry(path, size, UNREADABLE)

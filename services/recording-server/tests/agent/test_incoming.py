@@ -7,9 +7,10 @@ import errno
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from understudy_contracts.commands import ClearFootage
-from understudy_footage import FootageRoot, ManifestEntry, RecordingName, hash_file, manifest_of
+from understudy_footage import UNREADABLE, FootageRoot, ManifestEntry, RecordingName, hash_file, manifest_of
 from understudy_recording_server.clearing import check_verified
 from understudy_recording_server.incoming import IncomingFile
 
@@ -79,6 +80,17 @@ def test_content_that_the_disk_refused_is_fetched_again(incoming, syncs, tmp_pat
     bring(incoming)
     assert incoming.is_home()
     assert incoming.final.read_bytes() == CONTENT
+
+
+def test_what_its_source_can_read_no_more_is_home_only_if_it_came_before(incoming, tmp_path):
+    entry = msgspec.structs.replace(incoming.entry, blake3=UNREADABLE)
+    again = IncomingFile(FootageRoot(tmp_path / "home"), "f-1", entry)
+    assert not again.is_home()
+    incoming.open()
+    incoming.write(CONTENT[:-1])
+    assert not again.is_home()
+    bring(incoming)
+    assert again.is_home()
 
 
 def test_a_folder_that_cannot_be_read_is_not_cleared(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from understudy_footage import (
     manifest_of,
     manifest_of_entries,
 )
+from understudy_lab.disks import unreadable
 
 FAILOVER = "f-1"
 START_MS = 1_760_000_000_000
@@ -248,6 +249,24 @@ async def test_a_file_that_is_damaged_at_its_source_is_told_and_blocks_clearing(
     with pytest.raises(Conflict, match="not what was verified"):
         await pair.clear(digest)
     assert len(pair.source.files("failovers")) == 3
+
+
+async def test_a_file_that_its_source_cannot_read_keeps_no_other_from_coming_home(pair, injected):
+    names = pair.put(3, MEGABYTE)
+    expected = pair.expected()
+    bad = next(path for path in pair.source.files("failovers") if path.name == names[1])
+    with injected(unreadable(bad)):
+        await pair.fetch()
+        failed = await pair.until(lambda progress: progress.state == "failed")
+        assert (failed.files_verified, failed.missing, failed.digest) == (2, 1, "")
+        assert names[1] in failed.reason
+        assert "cannot read it" in failed.reason
+        assert len(pair.home()) == 2
+    # The disk was only loose.
+    await pair.fetch(step=6)
+    done = await pair.done()
+    assert (done.files_verified, done.missing) == (3, 0)
+    assert pair.home() == expected
 
 
 async def test_a_stopped_restoration_keeps_what_is_verified_and_nothing_half(pair):

@@ -5,6 +5,7 @@ memory: one that is cut meanwhile would kill the process.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ def read_head(descriptor: int) -> Head:
             raise Unreadable
         if kind == b"moov":
             break
-    init = os.pread(descriptor, position, 0)
+    init = _bytes_at(descriptor, position, 0)
     if len(init) != position:
         raise Unreadable
     return parse_head(init)
@@ -139,13 +140,13 @@ def fragment_at(descriptor: int, start: int) -> Fragment:
         Unreadable: there is none.
         OSError: the disk said no.
     """
-    data = os.pread(descriptor, _PEEK, start)
+    data = _bytes_at(descriptor, _PEEK, start)
     try:
         size, kind = _HEADER.unpack_from(data)
         if kind != b"moof" or size > _LARGEST_HEAD:
             raise Unreadable
         if size + _HEADER.size > len(data):
-            data = os.pread(descriptor, size + _HEADER.size, start)
+            data = _bytes_at(descriptor, size + _HEADER.size, start)
         body, kind = _HEADER.unpack_from(data, size)
         if kind != b"mdat" or body < _HEADER.size:
             raise Unreadable
@@ -165,7 +166,7 @@ def last_fragment(descriptor: int, size: int, track: int) -> tuple[Fragment, int
         OSError: the disk said no.
     """
     try:
-        length, kind, _, list_size = struct.unpack(">I4sII", os.pread(descriptor, 16, size - 16))
+        length, kind, _, list_size = struct.unpack(">I4sII", _bytes_at(descriptor, 16, size - 16))
         if kind != b"mfro" or length != 16 or not 24 <= list_size < size:
             return None
         begin = size - list_size
@@ -173,12 +174,12 @@ def last_fragment(descriptor: int, size: int, track: int) -> tuple[Fragment, int
         while position < size - 16:
             box, kind = _box_at(descriptor, position)
             if kind == b"tfra":
-                version, id_, sizes, count = struct.unpack(">IIII", os.pread(descriptor, 16, position + 8))
+                version, id_, sizes, count = struct.unpack(">IIII", _bytes_at(descriptor, 16, position + 8))
                 wide = version >> 24 == 1
                 entry = (16 if wide else 8) + sum(1 + (sizes >> shift & 3) for shift in (0, 2, 4))
                 if id_ == track and count:
                     at = position + 24 + entry * (count - 1)
-                    raw = os.pread(descriptor, 16, at)
+                    raw = _bytes_at(descriptor, 16, at)
                     offset = struct.unpack(">QQ", raw)[1] if wide else struct.unpack(">II", raw[:8])[1]
                     if offset >= begin:
                         return None
@@ -189,8 +190,18 @@ def last_fragment(descriptor: int, size: int, track: int) -> tuple[Fragment, int
     return None
 
 
+def _bytes_at(descriptor: int, count: int, at: int) -> bytes:
+    try:
+        # A short answer will do: what was asked for may reach into a bad sector, what is needed not.
+        return os.pread(descriptor, count, at)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise Unreadable from None
+        raise
+
+
 def _box_at(descriptor: int, position: int) -> tuple[int, bytes]:
-    raw = os.pread(descriptor, _HEADER.size, position)
+    raw = _bytes_at(descriptor, _HEADER.size, position)
     if len(raw) != _HEADER.size:
         raise Unreadable
     size, kind = _HEADER.unpack(raw)

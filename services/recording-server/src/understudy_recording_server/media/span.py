@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from understudy_footage import read_at
 from understudy_footage.names import PART_SUFFIX
 
 from understudy_recording_server.media.finding import Clip
@@ -207,25 +208,54 @@ def _read_piece(head: Head, piece: Piece, number: int, skip: int) -> Iterator[tu
     scale = head.video.timescale
     shifts = {track.id: piece.shift * track.timescale // scale for track in head.tracks}
     with opened(piece.path) as descriptor:
-        begin = good = piece.start
-        patches: list[tuple[int, bytes]] = []
+        good = piece.start
+        chunk = _Chunk(good)
         for fragment in fragments(descriptor, piece.start, piece.end):
             good = fragment.end
             if good - piece.start <= skip:
-                begin = good
+                chunk = _Chunk(good)
                 continue
             sequence = number * _SEQUENCES_PER_PIECE + fragment.sequence
-            patches.append((fragment.sequence_at, (sequence & _LAST_SEQUENCE).to_bytes(4)))
+            chunk.patches.append((fragment.sequence_at, (sequence & _LAST_SEQUENCE).to_bytes(4)))
             times = ((run.time_at, max(0, run.time + shifts.get(run.track, 0))) for run in fragment.runs)
-            patches.extend((at, time.to_bytes(8)) for at, time in times)
-            if good - begin >= CHUNK_BYTES:
-                yield begin - piece.start, _patched(descriptor, begin, good, patches)
-                begin, patches = good, []
-        if begin < good:
-            yield begin - piece.start, _patched(descriptor, begin, good, patches)
+            chunk.patches.extend((at, time.to_bytes(8)) for at, time in times)
+            chunk.ends.append(good)
+            if good - chunk.begin >= CHUNK_BYTES:
+                yield chunk.begin - piece.start, chunk.read(descriptor)
+                chunk = _Chunk(good)
+        if chunk.ends:
+            yield chunk.begin - piece.start, chunk.read(descriptor)
         if os.fstat(descriptor).st_size < piece.end:
             raise FileNotFoundError(2, "the file was cut while it was read")
         yield from _filling(good - piece.start, piece.size)
+
+
+class _Chunk:
+    """Fragments that are read at once: where the first begins, where each ends, and what is overwritten."""
+
+    def __init__(self, begin: int) -> None:
+        self.begin = begin
+        self.ends: list[int] = []
+        self.patches: list[tuple[int, bytes]] = []
+
+    def read(self, descriptor: int) -> bytes:
+        """All of it; in the place of fragments that the disk cannot read, what players pass over."""
+        try:
+            return _patched(descriptor, self.begin, self.ends[-1], self.patches)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+        begin, found = self.begin, b""
+        for end in self.ends:
+            patches = [patch for patch in self.patches if begin <= patch[0] < end]
+            try:
+                found += _patched(descriptor, begin, end, patches)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                found += b"".join(data for _, data in _filling(0, end - begin))
+            begin = end
+        return found
 
 
 def _filling(at: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -242,7 +272,7 @@ def _filling(at: int, end: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _patched(descriptor: int, begin: int, end: int, patches: Sequence[tuple[int, bytes]]) -> bytes:
-    data = bytearray(os.pread(descriptor, end - begin, begin))
+    data = bytearray(read_at(descriptor, end - begin, begin))
     if len(data) != end - begin:
         raise FileNotFoundError(2, "the file was cut while it was read")
     for at, value in patches:

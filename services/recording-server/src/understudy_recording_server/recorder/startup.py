@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 
 from understudy_contracts.errors import ConfigurationError
-from understudy_footage import FootageRoot, LostWrites, Part, make_folders, parts_of, recover
+from understudy_footage import FootageRoot, LostWrites, Part, Recovered, make_folders, parts_of, recover
 
 from understudy_recording_server.recorder.finishing import LATER_S
 from understudy_recording_server.recorder.protocol import FileRecovered, Report, Trouble
@@ -19,6 +19,8 @@ from understudy_recording_server.recorder.protocol import FileRecovered, Report,
 LOCK_NAME = "recorder.lock"
 LOCK_PATIENCE_S = 10.0
 """A recorder that is ending may still finish its files: the next one waits for it this long."""
+PATIENT_ROUNDS = 12
+"""For a minute a file that cannot be read is left as it is."""
 
 
 def claim(data: FootageRoot) -> int:
@@ -80,32 +82,40 @@ def recover_all(data: FootageRoot, left: list[Left], report: Callable[[Report], 
     """Finish these files, and report each; what the disk refuses now is told once, and tried again until
     `ending`. For a thread of its own: a file of a minute takes 50 ms, which 90 cameras need not wait for."""
     waiting = [(one, part) for one in left for part in one.parts]
-    refused: list[tuple[Left, Part]] = []
     lost: set[Path] = set()
-    is_again = False
+    rounds = 0
     while waiting:
+        refused: list[tuple[Left, Part]] = []
         for one, part in waiting:
             try:
-                report(_recover(data, one, part, anew=part.path in lost))
+                found = recover(
+                    one.root,
+                    part,
+                    anew=part.path in lost,
+                    # A cable may be loose. But while it is unfinished, nothing of its failover comes home.
+                    despite_errors=rounds >= PATIENT_ROUNDS,
+                )
             except FileNotFoundError:
                 continue  # Somebody removed it.
             except OSError as error:
                 if isinstance(error, LostWrites):
                     lost.add(part.path)
                 refused.append((one, part))
-                if not is_again:
+                if not rounds:
                     reason = f"cannot recover {part.path.name}: {error.strerror}"
                     report(Trouble(reason, one.folder, part.camera))
-        waiting, refused, is_again = refused, [], True
+            else:
+                report(_told(data, one.folder, found))
+        waiting = refused
+        rounds += 1
         if waiting and ending.wait(LATER_S):
             return
 
 
-def _recover(data: FootageRoot, one: Left, part: Part, *, anew: bool) -> Report:
-    found = recover(one.root, part, anew=anew)
+def _told(data: FootageRoot, folder: str, found: Recovered) -> FileRecovered:
     return FileRecovered(
-        one.folder,
-        part.camera,
+        folder,
+        found.camera,
         None if found.path is None else found.path.relative_to(data.path).as_posix(),
         found.start_ms,
         found.duration_ms,
