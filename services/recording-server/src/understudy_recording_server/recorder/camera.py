@@ -11,14 +11,13 @@ from understudy_footage import FootageRoot
 from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
 
-from understudy_recording_server.recorder.assembly import Assembly
-from understudy_recording_server.recorder.by_event import ByEvent
 from understudy_recording_server.recorder.fan_out import FanOut
 from understudy_recording_server.recorder.finishing import Finisher
-from understudy_recording_server.recorder.frames import Arrived, Frame, Streams
+from understudy_recording_server.recorder.frames import Arrived
+from understudy_recording_server.recorder.intake import Intake
 from understudy_recording_server.recorder.protocol import CameraSpec, CameraStatus, Report
 from understudy_recording_server.recorder.recent import Recent
-from understudy_recording_server.recorder.recording import CANNOT_WRITE, Recording
+from understudy_recording_server.recorder.recording import CANNOT_WRITE
 from understudy_recording_server.recorder.run_record import RunRecord
 from understudy_recording_server.recorder.sources.ffmpeg import LONG_PROBE_BYTES, SHORT_PROBE_BYTES
 from understudy_recording_server.recorder.sources.problems import (
@@ -76,17 +75,13 @@ class Camera:
         `recent`: one of those, out of which recording by event begins."""
         self.folder = folder
         self.spec = spec
-        self._data = data
         self._clock = clock
         self._record = RunRecord(folder, spec.id, generation, report, clock)
         self._loop = loop
         self._after = after
         self._lock = Lock()
         self._stopping = Event()
-        self._fan_out = fan_out
         self._writer: Writer | None = None
-        self._recording: Recording | ByEvent | None = None
-        self._by_event: ByEvent | None = None
         if spec.record:
             self._writer = Writer(
                 data.folder(folder),
@@ -94,11 +89,14 @@ class Camera:
                 segment_s,
                 lambda part, duration_ms: finisher.finish(folder, spec.id, part, duration_ms),
             )
-            recording = Recording(self._writer, self._written, self._disk_refused)
-            if spec.by_event and recent is not None:
-                self._by_event = ByEvent(recording, recent, self._watch)
-            self._recording = self._by_event or recording
-        self._assembly: Assembly | None = None
+        self._intake = Intake(
+            self._record,
+            self._writer,
+            fan_out,
+            data=data,
+            clock=clock,
+            by_event_from=recent if spec.by_event else None,
+        )
         self._probe_bytes = SHORT_PROBE_BYTES
         self._ffmpeg_attempts = 0
         self._was_steady = False
@@ -159,8 +157,7 @@ class Camera:
 
     def happened(self, for_s: float) -> None:
         """An event: record for so long from now on. Nothing to a camera that records anyway, or never."""
-        if self._by_event is not None:
-            self._by_event.happened(self._clock.monotonic() + for_s)
+        self._intake.happened(self._clock.monotonic() + for_s)
 
     def keep(self, generation: int, segment_s: float) -> None:
         """Go on untouched as part of a new set."""
@@ -173,7 +170,7 @@ class Camera:
         self._stopping.set()
         with self._lock:
             pending: set[Future[None]] = set()
-            self._end_sinks()
+            self._intake.end()
             if self._writer is not None:
                 pending = self._writer.pending
         wait(pending)
@@ -249,7 +246,7 @@ class Camera:
                 # Before the streams that the sinks were given are closed.
                 with self._lock:
                     if not self._is_over(turn):
-                        self._end_sinks(in_pieces=source.may_end_in_pieces)
+                        self._intake.end(in_pieces=source.may_end_in_pieces)
             finally:
                 source.close()
 
@@ -263,69 +260,12 @@ class Camera:
         with self._lock:
             if turn != self._turn or self._stopping.is_set():
                 return False
-            if self._assembly is None:
-                self._assembly = Assembly(source.streams)
-                self._record.connected(arrived)
-                if source.through_ffmpeg:
-                    self._ffmpeg_attempts = FFMPEG_ATTEMPTS
-                self._begin_sinks(source.streams)
-            self._record.bytes_received += arrived.packet.size
-            self._hand(self._assembly.take(arrived))
+            if source.through_ffmpeg and not self._intake.is_connected:
+                self._ffmpeg_attempts = FFMPEG_ATTEMPTS
+            seen_s = self._intake.take(source, arrived)
+            if seen_s is not None:
+                self._quiet_after = seen_s + SOCKET_TIMEOUT_S
         return True
-
-    def _hand(self, frames: list[Frame | Streams]) -> None:
-        recording = self._recording
-        for frame in frames:
-            if isinstance(frame, Streams):
-                self._begin_sinks(frame)
-                continue
-            if frame.is_video:
-                self._record.received(frame)
-                self._quiet_after = frame.arrival_s + SOCKET_TIMEOUT_S
-            if recording is not None:
-                recording.take(frame)
-            elif frame.is_video:
-                self._watch(frame)
-            self._fan_out.hand(frame)
-
-    def _begin_sinks(self, streams: Streams) -> None:
-        if self._recording is not None:
-            self._recording.began(streams)
-        self._fan_out.begin(streams)
-
-    def _end_sinks(self, *, in_pieces: bool = False) -> None:
-        """`in_pieces`: the frame that came last may be a part of one, which no player could decode."""
-        assembly, self._assembly = self._assembly, None
-        dropped = False
-        if assembly is not None:
-            dropped = in_pieces and assembly.drop_held()
-            self._hand(assembly.rest())
-        if self._recording is not None:
-            self._recording.ended(without_last=in_pieces and not dropped)
-        self._fan_out.end()
-
-    def _watch(self, frame: Frame) -> None:
-        state = self._record.state
-        if state is not CameraState.LIVE:
-            # After an event it is live at once, else only from a key frame on.
-            if not frame.is_key and state is not CameraState.RECORDING:
-                return
-            self._record.change(CameraState.LIVE, "")
-            self._record.first_key_frame(frame, frame.arrival_ms, None)
-        self._record.watched(frame)
-
-    def _disk_refused(self, reason: str) -> None:
-        self._record.change(CameraState.FAILED, reason)
-
-    def _written(self, frame: Frame, writer: Writer) -> None:
-        self._record.written(frame)
-        if self._record.state is CameraState.RECORDING:
-            return
-        segment = writer.segment
-        if segment is not None and segment.has_first_frame:
-            self._record.change(CameraState.RECORDING, "")
-            file = segment.path.relative_to(self._data.path).as_posix()
-            self._record.first_key_frame(frame, self._clock.wall_ms(), file)
 
     def _ended(self, turn: int, state: CameraState, reason: str) -> None:
         with self._lock:
@@ -334,5 +274,5 @@ class Camera:
                 self._lost(state, reason)
 
     def _lost(self, state: CameraState, reason: str) -> None:
-        self._end_sinks()
+        self._intake.end()
         self._record.lost(state, reason)
