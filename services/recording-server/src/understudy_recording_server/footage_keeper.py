@@ -1,4 +1,4 @@
-"""Knows all footage of this machine, removes what need not be kept, and tells how long there is room."""
+"""Removes footage that need not be kept, and tells how long there is room."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import structlog
 from understudy_contracts.machine import CameraEvidence, FootageGap, Storage
-from understudy_footage import Catalog, FootagePath, FootageRoot, InvalidFootageName
+from understudy_footage import FootagePath, FootageRoot, InvalidFootageName
 from understudy_footage.catalog import split_folder
 from understudy_runtime.clock import Clock
 
 from understudy_recording_server.care import Care, must_stop, storage_with_care
 from understudy_recording_server.clock_book import ClockBook
-from understudy_recording_server.footage_folders import Days, look, remove_files, remove_left_copies
+from understudy_recording_server.footage_folders import remove_files, remove_left_copies
+from understudy_recording_server.footage_index import FootageIndex
 from understudy_recording_server.forecast import WriteRate, hours_left
 from understudy_recording_server.gaps import GapBook
 from understudy_recording_server.own_thread import beside
@@ -33,9 +34,6 @@ from understudy_recording_server.settings_store import SETTINGS_FOLDER
 from understudy_recording_server.wanted import OWN_FOLDER, folder_of
 
 ROUND_S = 1.0
-LOOK_AGAIN_S = 60.0
-LOOK_AGAIN_SHARE = 100
-"""The index is built anew every minute, or less often where that takes long: a hundredth of the time."""
 PAUSE_AFTER_TROUBLE_S = 10.0
 
 log = structlog.get_logger()
@@ -63,35 +61,27 @@ class FootageKeeper:
         self._care = care
         self._cameras = cameras
         self._changed = changed
-        self._lost = lost
-        # None: not known, or not known for sure. Nothing is removed then.
-        self._catalog: Catalog | None = None
-        self._news: list[tuple[str, int | None]] | None = None
-        self._forgotten: list[str] | None = None
-        self._days: Days = {}
+        self._index = FootageIndex(self._data, lost)
         self._book = GapBook(data_dir / SETTINGS_FOLDER)
         self._clock_book = ClockBook(data_dir / SETTINGS_FOLDER)
         self._rate = WriteRate()
         self._wall_clock = WallClockWatch(clock.wall_ms(), clock.monotonic())
-        self._build_at = 0.0
-        self._again = False
         self._rests_until = 0.0
         self._order = RemovalOrder()
-        self._building = asyncio.Lock()
 
     @property
     def files(self) -> int:
-        return self._catalog.files if self._catalog else 0
+        return self._index.catalog.files if self._index.catalog else 0
 
     @property
     def bytes(self) -> int:
-        return self._catalog.bytes if self._catalog else 0
+        return self._index.catalog.bytes if self._index.catalog else 0
 
     @property
     def gaps(self) -> list[FootageGap]:
         """Those of failovers whose footage is here, and of the one that is served in."""
         here = {folder_of(gap.failover): gap.failover for gap in self._book.gaps}
-        folders = set(self._catalog.folders if self._catalog else ())
+        folders = set(self._index.catalog.folders if self._index.catalog else ())
         away = self._care().away
         kept = {failover for folder, failover in here.items() if folder in folders} | {away}
         return [gap for gap in self._book.gaps if gap.failover in kept]
@@ -103,22 +93,15 @@ class FootageKeeper:
     def note(self, path: str, size: int) -> None:
         """A file is finished; `path` is relative to the data folder, `size` in bytes."""
         self._note_made(path)
-        self._tell(path, size)
+        self._index.tell(path, size)
 
     def look_again(self) -> None:
         """Files have come or gone in another way: build the index anew at the next round."""
-        self._again = True
+        self._index.look_again()
 
     def forget_folder(self, folder: str) -> None:
-        """A folder is about to be removed, on purpose: also for an index that is being built now."""
-        if self._forgotten is not None:
-            self._forgotten.append(folder)
-        prefix = str(self._data.folder(folder).path) if folder else str(self._data.path)
-        self._days = {path: days for path, days in self._days.items() if not path.startswith(f"{prefix}/")}
-        if folder == OWN_FOLDER:
-            self._catalog = None  # Everything goes.
-        elif self._catalog is not None:
-            self._catalog.forget_folder(folder)
+        """A folder is about to be removed, on purpose."""
+        self._index.forget_folder(folder)
 
     async def run(self) -> None:
         """Care for the footage until cancelled."""
@@ -140,57 +123,15 @@ class FootageKeeper:
 
     async def rebuild(self) -> None:
         """Build the index from the files. When that fails there is none, and nothing is removed."""
-        async with self._building:
-            self._again = False
-            self._order.try_again()
-            began = time.monotonic()
-            before = self._catalog
-            self._news, self._forgotten = [], []
-            try:
-                catalog = await beside(lambda: Catalog.build(self._data), "index")
-            except OSError as error:
-                log.warning("the footage cannot be listed, so none is removed", error=error.strerror)
-                self._lost(f"the footage cannot be listed, so none is removed: {error.strerror}")
-                self._catalog, self._news, self._forgotten = None, None, None
-                self._build_at = time.monotonic() + PAUSE_AFTER_TROUBLE_S
-                return
-            told, self._news = self._news, None
-            forgotten, self._forgotten = self._forgotten, None
-            # All footage is being removed: a list of what there was a moment ago is none of what there is.
-            self._catalog = None if OWN_FOLDER in forgotten else catalog
-            for folder in forgotten:
-                catalog.forget_folder(folder)
-            for path, size in told:
-                self._tell(path, size)
-            took = time.monotonic() - began
-            self._build_at = time.monotonic() + max(LOOK_AGAIN_S, took * LOOK_AGAIN_SHARE)
-        log.debug("index built", files=catalog.files, bytes=catalog.bytes, seconds=round(took, 2))
-        if before is not None and self._catalog is not None:
-            self._compare(before, catalog)
+        self._order.try_again()
+        await self._index.build()
 
     async def round(self) -> None:
         """Look once, and remove once what has to go."""
-        days = self._days
-        seen, lost = await beside(lambda: self._look(days), "look at footage")
-        if days is self._days:
-            self._days = seen
-        else:
-            lost = []  # A folder was removed on purpose meanwhile: the next look tells.
-        if lost:
-            log.error("folders of footage are gone", folders=lost[:5], count=len(lost))
-        if lost or self._again or time.monotonic() >= self._build_at:
+        if await self._index.is_due():
             await self.rebuild()
         self._rate.note(time.monotonic(), sum(camera.bytes_written for camera in self._cameras()))
         await self._make_room()
-
-    def _look(self, days: Days) -> tuple[Days, list[str]]:
-        """For a thread: a sick disk may not answer, or with errors, which the index then tells of."""
-        try:
-            failovers = self._data.failovers()
-        except OSError:
-            return days, []
-        roots = [self._data, *(self._data.failover(failover) for failover in failovers)]
-        return look([root.path / place for root in roots for place in ("recordings", "snapshots")], days)
 
     async def _room(self, folder: str) -> Room | None:
         def look() -> os.statvfs_result:
@@ -238,21 +179,23 @@ class FootageKeeper:
         now_ms: int | None,
         not_home: frozenset[str] = frozenset(),
     ) -> list[Doomed]:
-        if self._catalog is None or room is None or time.monotonic() < self._rests_until:
+        catalog = self._index.catalog
+        if catalog is None or room is None or time.monotonic() < self._rests_until:
             return []
-        shelf = self._catalog.shelf(folder)
+        shelf = catalog.shelf(folder)
         files = self._order.of(folder, shelf.files, self._clock.monotonic())
         return doomed(files, rules, room, held_bytes=shelf.bytes, now_ms=now_ms, not_home=not_home)
 
     def _note_made(self, path: str) -> None:
-        if self._catalog is None:
+        catalog = self._index.catalog
+        if catalog is None:
             return
         try:
             folder, within = split_folder(path)
             start_ms = FootagePath.parse(within).name.start_ms
         except InvalidFootageName:
             return  # Told when it is noted.
-        files = self._catalog.shelf(folder).files
+        files = catalog.shelf(folder).files
         if files:
             self._order.made(folder, within, start_ms, files[-1].start_ms, self._clock.monotonic())
 
@@ -267,14 +210,7 @@ class FootageKeeper:
         now_ms = self._clock.wall_ms()
         paths = [each.held.path for each in files]
         removed = await beside(lambda: remove_files(root, paths, now_ms), "retention")
-        for path in removed.gone:
-            self._tell(f"{folder}/{path}" if folder else path, None)
-        # Folders that went with them are no loss.
-        known = {str(root.path / path).rsplit("/", 1)[0] for path in removed.gone}
-        self._days = {
-            camera: (inode, changed, frozenset(day for day in days if f"{camera}/{day}" not in known))
-            for camera, (inode, changed, days) in self._days.items()
-        }
+        self._index.removed(root, folder, removed.gone)
         if removed.gone:
             log.info("footage removed", folder=folder, files=len(removed.gone), reason=files[0].reason)
         self._order.refused(folder, removed.refused)
@@ -293,26 +229,3 @@ class FootageKeeper:
             self.stopped = stopped
             log.warning("recording stops: the disk is full" if stopped else "there is room to record again")
             self._changed()
-
-    def _tell(self, path: str, size: int | None) -> None:
-        """Note a file (or, without a size, that it is gone) in the index, and in the one being built."""
-        if self._news is not None:
-            self._news.append((path, size))
-        if self._catalog is None:
-            return
-        try:
-            if size is None:
-                self._catalog.forget(path)
-            else:
-                self._catalog.note(path, size)
-        except InvalidFootageName as error:
-            log.warning("a file has a name that is none of ours", reason=error.message)
-
-    def _compare(self, before: Catalog, now: Catalog) -> None:
-        """Notice what is gone. What this machine removed itself had been struck out before."""
-        gone = before.entries().keys() - now.entries().keys()
-        if gone:
-            cameras = sorted({path.split("/")[-3] for path in gone})
-            shown = ", ".join(cameras[:3]) + (", ..." if len(cameras) > 3 else "")
-            log.error("footage is gone", files=len(gone), cameras=cameras[:20])
-            self._lost(f"{len(gone)} files of {shown} are gone that this server did not remove")
