@@ -21,6 +21,7 @@ from understudy_api_gateway.resources.media import gathering
 from understudy_api_gateway.resources.media.holders import Holder
 from understudy_api_gateway.resources.media.relay import Relay
 from understudy_api_gateway.resources.media.tickets import media_grant
+from understudy_contracts.errors import NotFound, Unavailable
 from understudy_contracts.model import Service
 from understudy_contracts.verbs import READ_LICENSES, READ_VERSIONS, ReadLicenses, ReadVersions
 from understudy_lab.cameras import ClipSettings, SimulatedCameras
@@ -198,6 +199,34 @@ async def test_who_took_over_while_it_was_looked_up_is_asked(monkeypatch):
     parts: Any = SimpleNamespace(machine_states=states, http=None)
     await gathering.tell_serving(parts, "cam-1", "events")
     assert asked == [("spare", "events", "POST")]
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        ([503, 404], "no picture now"),
+        ([404, 503], "no picture now"),
+        ([None, 404], "cannot be reached"),
+        ([404, 404], "no server has it"),
+        ([], "has been heard of"),
+    ],
+)
+async def test_that_one_machine_has_it_not_hides_no_other_reason(monkeypatch, answers, error):
+    async def asked(_relay, holder, *_, **__):
+        if answers[int(holder.server)] is None:
+            raise Unavailable("it cannot be reached")
+        return SimpleNamespace(status=answers[int(holder.server)])
+
+    async def problem(_relay, answer, _holder):
+        return NotFound("not here") if answer.status == 404 else Unavailable("no picture now")
+
+    monkeypatch.setattr(Relay, "ask", asked)
+    monkeypatch.setattr(Relay, "problem", problem)
+    holders = [Holder(str(number), f"m-{number}", "") for number in range(len(answers))]
+    parts: Any = SimpleNamespace(machine_states=None, http=None)
+    request: Any = SimpleNamespace(query_params=SimpleNamespace(getall=lambda _name, none: none), headers={})
+    with pytest.raises(NotFound if answers == [404, 404] else Unavailable, match=error):
+        await gathering.first_answer(parts, request, "cam-1", "snapshot.jpg", holders)
 
 
 def test_the_right_to_ask_a_machine_bears_clocks_an_hour_apart():

@@ -75,11 +75,12 @@ async def first_answer(
     """The answer of the first holder that has it.
 
     Raises:
-        NotFound: none of those that can be reached has it.
-        Unavailable: none can be reached.
+        NotFound: all were asked, and none has it.
+        Unavailable: none that answered has it, and what the first says that did not, or could not.
     """
     relay = Relay(parts)
     problem: UnderstudyError | None = None
+    is_nowhere = False
     for holder in holders:
         try:
             answer = await relay.ask(holder, camera, path, _query(request), given=request.headers)
@@ -89,7 +90,12 @@ async def first_answer(
         if answer.status in {200, 206, 304, 400, 416}:
             return Streamed(answer, holder.server)
         told = await relay.problem(answer, holder)
-        problem = NotFound("no server has it") if isinstance(told, NotFound) else problem or told
+        if isinstance(told, NotFound):
+            is_nowhere = True
+        else:
+            problem = problem or told
+    if problem is None and is_nowhere:
+        raise NotFound("no server has it")
     raise problem or Unavailable("no server that holds this camera has been heard of")
 
 
