@@ -6,7 +6,7 @@ about which something may have changed are judged again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from understudy_contracts.failovers import Failover
@@ -16,12 +16,12 @@ from understudy_contracts.settings import FailoverSettings
 from understudy_runtime.clock import Clock
 
 from understudy_monitor.actions import decide, explains
-from understudy_monitor.brakes import HOLD_LIMIT_S, Site, suspect_ourselves
+from understudy_monitor.brakes import HOLD_LIMIT_S, SiteHolds
 from understudy_monitor.evidence import Beat, Evidence, Sighting, add_heartbeat, weighs_the_same
 from understudy_monitor.maintenance import Maintenance
 from understudy_monitor.standing import Standing
 from understudy_monitor.statuses import Spare, Subject, status_of
-from understudy_monitor.verdicts import LATE_AFTER_BEATS, SETTLING_S, Finding, Listening, judge, stands_still
+from understudy_monitor.verdicts import LATE_AFTER_BEATS, Finding, Listening, judge, stands_still
 from understudy_monitor.weighing import HEARD, SILENT, fault_at, healthy_since, reason_of, weightiest
 
 # A loop that was held up longer than this has not heard what was said meanwhile (a stopped process, a
@@ -45,8 +45,7 @@ class Watch:
     _sightings: dict[str, dict[str, Sighting]] = field(default_factory=dict)
     _server_of: dict[str, str] = field(default_factory=dict)
     _standing: Standing = field(default_factory=Standing)
-    _sites: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _held: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _holds: SiteHolds = field(default_factory=SiteHolds)
     _maintenance: Maintenance = field(default_factory=Maintenance)
     _unsettled: set[str] = field(default_factory=set)
     _changed: set[str] = field(default_factory=set)
@@ -72,12 +71,7 @@ class Watch:
         self.servers, self.defaults = known, defaults
         self._maintenance.know(servers, self.clock.monotonic(), self.clock.wall_ms())
         self._server_of = {server.machine: server.id for server in servers if server.machine is not None}
-        joined = [server for server in servers if server.machine is not None and not server.disabled]
-        self._sites = {
-            site: (len(here), sum(server.role is Role.FAILOVER for server in here))
-            for site in {server.site for server in joined}
-            if (here := [server for server in joined if server.site == site])
-        }
+        self._holds.know(servers)
         self._standing.forget_all_but(known)
         for memory in (self.verdicts, self.statuses):
             for gone in memory.keys() - known.keys():
@@ -135,7 +129,10 @@ class Watch:
         to_judge = self._to_judge(now)
         findings = {server: self._judge(self.servers[server], now) for server in to_judge}
         changed = []
-        held = self._held_sites(findings, now)
+        # Late counts too: of machines that vanish together the first one's time is up before the others'.
+        # Whoever is silent is judged at every look, so that none is left out here.
+        silent = [self.servers[server] for server, finding in findings.items() if finding.verdict in SILENT]
+        held = self._holds.now(silent, now)
         for server_id, finding in findings.items():
             server = self.servers[server_id]
             brake = held.get(server.site) if finding.verdict is Verdict.DISCONNECTED else None
@@ -193,33 +190,6 @@ class Watch:
             now,
             self._sightings.get(machine, {}).values(),
         )
-
-    def _held_sites(self, findings: dict[str, Finding], now: float) -> Mapping[str, str]:
-        """Sites whose triggers are held now.
-
-        A hold begins when machines are late together, before the time of any is up, and outlives its reason
-        by the settling time: machines that were cut off come back one by one, and the last of them are not
-        dead.
-        """
-        silent = [server for server, finding in findings.items() if finding.verdict in SILENT]
-        if silent:
-            for site, reason in suspect_ourselves(self._census(silent)).items():
-                self._held[site] = (reason, now)
-        self._held = {site: held for site, held in self._held.items() if now - held[1] < SETTLING_S}
-        return {site: reason for site, (reason, _) in self._held.items()}
-
-    def _census(self, silent: Iterable[str]) -> dict[str, Site]:
-        """Who is silent now, by site. Late counts too: of machines that vanish together the first one's time
-        is up before the others'. Whoever is silent is judged at every look, so `silent` is complete."""
-        counts = {site: [0, 0] for site in self._sites}
-        for server_id in silent:
-            server = self.servers[server_id]
-            counts[server.site][0] += 1
-            counts[server.site][1] += server.role is Role.FAILOVER
-        return {
-            site: Site(machines, failover_servers, *counts[site])
-            for site, (machines, failover_servers) in self._sites.items()
-        }
 
     def _verdict(self, server: str) -> Verdict:
         known = self.verdicts.get(server)
