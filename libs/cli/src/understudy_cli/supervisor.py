@@ -18,6 +18,7 @@ from understudy_runtime.retry import pauses
 
 from understudy_cli.processes import (
     ProcessPlan,
+    Seen,
     kill_all,
     running_processes,
     start_tied,
@@ -30,6 +31,8 @@ LONGEST_PAUSE_S: Final = 5.0
 STEADY_AFTER_S: Final = 30.0
 """A process that ran this long is not crashing in a row: its pauses begin anew."""
 STOP_GRACE_S: Final = 10.0
+KILLED_WITHIN_S: Final = 5.0
+"""What was killed is gone soon, unless it waits for a disk that hangs."""
 _POLL_S: Final = 0.05
 
 
@@ -119,6 +122,7 @@ class Supervisor:
         killed_at = time.time_ns() // 1_000_000
         kill_all(pids)
         await child.process.wait()
+        await _gone(pids, time.monotonic() + KILLED_WITHIN_S)
         return killed_at
 
     async def stop(self, names: Iterable[str]) -> None:
@@ -141,12 +145,11 @@ class Supervisor:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_GRACE_S):
                         await child.process.wait()
-            # Nobody tells us when a child's child ends.
-            while still_running(tree) and time.monotonic() < deadline:  # noqa: ASYNC110
-                await asyncio.sleep(_POLL_S)
+            await _gone(tree, deadline)
         finally:
             kill_all(still_running(tree))
         await child.process.wait()
+        await _gone(tree, time.monotonic() + KILLED_WITHIN_S)
 
     async def _watch(self, child: _Child) -> None:
         try:
@@ -176,6 +179,12 @@ class Supervisor:
             child.restarts += 1
             child.started = time.monotonic()
             child.process = await _spawn(child.plan, child.log)
+
+
+async def _gone(tree: list[Seen], deadline: float) -> None:
+    """Wait until all have ended, at most until `deadline`: nobody tells us when a child's child ends."""
+    while still_running(tree) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(_POLL_S)
 
 
 async def _unwatch(child: _Child) -> None:
