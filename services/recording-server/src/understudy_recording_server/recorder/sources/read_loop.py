@@ -16,8 +16,8 @@ from concurrent.futures import Future
 from threading import Event, Lock, Thread
 from typing import Protocol
 
-REST_A_CONNECTION_S = 0.0005
-LONGEST_REST_S = 0.04
+REST_A_CONNECTION_S = 0.001
+LONGEST_REST_S = 0.08
 """Between two rounds: what comes meanwhile is read at once. A frame is some ten packets, and waking up
 for each would cost more than all else together; few cameras need not wait as long as many."""
 CARE_EVERY_S = 0.25
