@@ -44,7 +44,7 @@ class Camera(msgspec.Struct, frozen=True, omit_defaults=True):
     """One IP camera. Its id is global and never reused; it belongs to a server.
 
     `source` is what is recorded; `sub_source`, the same picture in small, is for watching live only. `audio`
-    is copied where MP4 carries it (AAC) and left out otherwise: nothing is ever transcoded.
+    is copied (AAC, G.711), or left out: nothing is ever transcoded.
 
     `recording` by `event` begins `pre_record_s` before an event, from memory, and ends `post_record_s` after
     the last; with each event a snapshot is taken. `snapshot_every_s`: None takes none by itself.

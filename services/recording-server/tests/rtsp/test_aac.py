@@ -4,8 +4,9 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from understudy_recording_server.rtsp.aac import AacFrames, Sound
+from understudy_recording_server.rtsp.aac import AacFrames
 from understudy_recording_server.rtsp.access_units import Unsuited
+from understudy_recording_server.rtsp.sound import Sound
 
 PT = 97
 WRAP = 1 << 32

@@ -116,7 +116,7 @@ def test_hikvision_with_spaces_between_parameters_and_sound_that_has_no_name() -
     base = "rtsp://192.168.1.64:554/Streaming/Channels/101/"
     assert _known(HIKVISION) == [
         ("video", 96, "H265", 90_000, "", f"{base}trackID=1"),
-        ("audio", 0, "", 90_000, "", f"{base}trackID=2"),
+        ("audio", 0, "PCMU", 8000, "", f"{base}trackID=2"),
     ]
     assert medias_of(HIKVISION)[0].fmtp == {
         "profile-space": "0",

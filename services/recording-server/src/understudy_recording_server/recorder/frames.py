@@ -28,11 +28,18 @@ class Streams:
 
     video: VideoStream
     audio: AudioStream | None
-    """AAC, or None."""
+    """AAC or G.711, or None."""
     video_tick_s: float
     """The length of a tick of the video frames' times, in seconds."""
     audio_tick_s: float
     parameters: Parameters | None = None
+
+    @property
+    def file_format(self) -> str:
+        """FFmpeg's name of the kind of files that carries both as they are. MP4 has no place for G.711; its
+        parent, QuickTime's, has, and browsers and players read the one as the other."""
+        is_mp4 = self.audio is None or self.audio.codec_context.name == "aac"
+        return "mp4" if is_mp4 else "mov"
 
     def add_video(self, container: OutputContainer) -> VideoStream:
         """A stream of `container` for this video, copied as it is."""

@@ -32,7 +32,7 @@ class SubStream(msgspec.Struct, frozen=True, omit_defaults=True):
 class CameraSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """A camera to run. Without `record` it is only watched live (M7, full except recording).
 
-    `audio` is copied where MP4 carries it (AAC), else left out. `by_event`: recorded while an event lasts
+    `audio` is copied (AAC, G.711), or left out. `by_event`: recorded while an event lasts
     (`Happened`), and from `pre_record_s` before it on.
     """
 

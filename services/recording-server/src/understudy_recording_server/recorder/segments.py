@@ -121,7 +121,7 @@ class Segment:
             self._container = av.open(
                 self._file,
                 "w",
-                format="mp4",
+                format=streams.file_format,
                 options=MUXER if streams.audio is None else MUXER_WITH_SOUND,
                 buffer_size=_BUFFER_BYTES,
             )

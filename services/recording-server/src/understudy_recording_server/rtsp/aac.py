@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from understudy_recording_server.rtsp.access_units import Unsuited
 from understudy_recording_server.rtsp.rtp import Unwrapped, payload_bounds
+from understudy_recording_server.rtsp.sound import Sound
 
 USUAL_SAMPLES = 1024
 """Of a frame of AAC-LC, at one tick a sample."""
 _LARGEST_FRAME_BYTES = 1 << 16
 _MARKER = 0x80
-
-
-class Sound(msgspec.Struct, gc=False):
-    """A frame of sound."""
-
-    data: bytes
-    timestamp: int
-    """In ticks of the stream's clock; does not wrap."""
-    samples: int
-    """How long it is, in the same ticks."""
 
 
 class AacFrames:

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+USUAL_CLOCK_HZ = 90_000
+_STATIC = {0: ("PCMU", 8000), 8: ("PCMA", 8000)}
+"""Payload types that need no name (RFC 3551, 6), as far as cameras use them: encoding and clock in Hz."""
+
 
 @dataclass(slots=True)
 class Media:
@@ -13,8 +17,8 @@ class Media:
     kind: str
     payload_type: int
     encoding: str = ""
-    """In upper case: `H264`, `H265`, `MPEG4-GENERIC`; empty for a static payload type without a name."""
-    clock_hz: int = 90_000
+    """In upper case: `H264`, `H265`, `MPEG4-GENERIC`, `PCMU`; empty where it is not told."""
+    clock_hz: int = USUAL_CLOCK_HZ
     channels: str = ""
     """Of sound: a slash and their number, where it is told."""
     fmtp: dict[str, str] = field(default_factory=dict)
@@ -34,8 +38,9 @@ def session_of(text: str) -> tuple[str, list[Media]]:
         kind, _, value = line.strip().partition("=")
         if kind == "m":
             words = value.split()
-            payload_type = words[3] if len(words) > 3 else ""
-            found.append(Media(words[0] if words else "", _number(payload_type, -1)))
+            payload_type = _number(words[3] if len(words) > 3 else "", -1)
+            encoding, clock_hz = _STATIC.get(payload_type, ("", USUAL_CLOCK_HZ))
+            found.append(Media(words[0] if words else "", payload_type, encoding, clock_hz))
         elif kind == "a" and found:
             _attribute(found[-1], value)
         elif kind == "a" and value.startswith("control:"):

@@ -1,5 +1,5 @@
 """One connection to one camera, read by ourselves: RTSP with the streams inside its TCP connection, H.264,
-H.265 and AAC. What most cameras do, for a fraction of what FFmpeg needs; the rest is for `ffmpeg`."""
+H.265, AAC and G.711. What most cameras do, for a fraction of what FFmpeg needs; the rest is for `ffmpeg`."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ _PROTOCOLS = "rtp,srtp,tcp,tls,udp"
 """Not `rtsp`: FFmpeg (from 7.1.4 and 8.0.2 on) looks here for the address of a redirect, and follows none
 then. The first address needs no entry, because the format is given."""
 _RECORDED = frozenset({"h264", "hevc", "mpeg4"})
-_AUDIO = "aac"
-"""What MP4 carries and every player reads. G.711 and others are left out: nothing is transcoded."""
+_SOUNDS = frozenset({"aac", "pcm_mulaw", "pcm_alaw"})
+"""AAC and G.711. Others are left out: nothing is transcoded."""
 
 
 class FfmpegSource:
@@ -146,7 +146,7 @@ def open_with_ffmpeg(
         raise
     audio = None
     for stream in container.streams.audio:
-        if audio is None and stream.codec_context is not None and stream.codec_context.name == _AUDIO:
+        if audio is None and stream.codec_context is not None and stream.codec_context.name in _SOUNDS:
             audio = stream
     return FfmpegSource(container, video, audio, address, clock)
 

@@ -10,10 +10,10 @@ from understudy_runtime.clock import Clock
 
 from understudy_recording_server.recorder.frames import Arrived
 from understudy_recording_server.recorder.sources.choice import Chosen
-from understudy_recording_server.rtsp.aac import AacFrames
 from understudy_recording_server.rtsp.access_units import AccessUnits, Unsuited
 from understudy_recording_server.rtsp.conversation import Channel
 from understudy_recording_server.rtsp.rtp import SenderReport, sender_report, signed_step
+from understudy_recording_server.rtsp.sound import SoundFrames
 from understudy_recording_server.rtsp.wire import Packet as Received
 
 REORDERED = "its pictures come in another order than they are shown"
@@ -112,7 +112,7 @@ class VideoTrack:
 class SoundTrack:
     """The sound."""
 
-    def __init__(self, frames: AacFrames, clock_hz: int, began_s: float, rtp_time: int | None) -> None:
+    def __init__(self, frames: SoundFrames, clock_hz: int, began_s: float, rtp_time: int | None) -> None:
         self._frames = frames
         self._zero = _Zero(clock_hz, began_s, rtp_time)
         self._time_base = Fraction(1, clock_hz)
@@ -144,9 +144,9 @@ class Tracks:
         media = chosen.video
         self.video = VideoTrack(chosen.codec, media.payload_type, media.clock_hz, began_s, times[0])
         self._tracks: dict[int, VideoTrack | SoundTrack] = {channels[0].number: self.video}
-        if chosen.sound is not None and chosen.aac is not None:
+        if chosen.sound is not None and chosen.sounds is not None:
             self._tracks[channels[1].number] = SoundTrack(
-                chosen.aac, chosen.sound.clock_hz, began_s, times[1]
+                chosen.sounds, chosen.sound.clock_hz, began_s, times[1]
             )
 
     def take(self, packets: list[Received]) -> list[Arrived]:
