@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -44,12 +46,18 @@ def unreadable(file: Path) -> Iterator[Path]:
         run("umount", str(file))
 
 
+_FIBMAP, _FIGETBSZ = 1, 2
+"""Where a block of a file lies on its disk, and how many bytes a block has (linux/fs.h)."""
+
+
 @dataclass(frozen=True)
 class SmallDisk:
-    """An ext4 that turns read-only at its first error. `device` is the loop device that it lies on."""
+    """An ext4 that turns read-only at its first error. `device` is the loop device that it lies on, and the
+    file `image` its content."""
 
     folder: Path
     device: str
+    image: Path
 
     @property
     def error_switch(self) -> Path:
@@ -59,6 +67,18 @@ class SmallDisk:
     def tear(self) -> None:
         self.error_switch.write_text("1", encoding="ascii")
 
+    def lose(self, file: Path) -> None:
+        """From now on a sector within this file cannot be read: every read of it is an EIO. Size and times
+        stay. The file must be the last that was written; the disk is read-only afterwards."""
+        run("sync", "-f", str(file))
+        run("mount", "-o", "remount,ro", str(self.folder))
+        with file.open("rb") as opened:
+            block_bytes = _asked(opened.fileno(), _FIGETBSZ)
+            blocks = range(-(-file.stat().st_size // block_bytes))
+            last = max(_asked(opened.fileno(), _FIBMAP, block) for block in blocks)
+            os.truncate(self.image, last * block_bytes)
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def hang(self) -> None:
         """From now on no write returns, until `go_on`."""
         run("fsfreeze", "--freeze", str(self.folder))
@@ -66,6 +86,12 @@ class SmallDisk:
     def go_on(self) -> None:
         """Harmless if it does not hang."""
         subprocess.run(["fsfreeze", "--unfreeze", str(self.folder)], capture_output=True, check=False)
+
+
+def _asked(descriptor: int, request: int, number: int = 0) -> int:
+    answer = array.array("i", [number])
+    fcntl.ioctl(descriptor, request, answer)
+    return answer[0]
 
 
 @contextlib.contextmanager
@@ -86,7 +112,7 @@ def small_ext4(folder: Path, image: Path, size_mb: int = 32) -> Iterator[SmallDi
         stack.callback(run, "losetup", "-d", device)
         run("mount", "-o", "errors=remount-ro", device, str(folder))
         stack.callback(run, "umount", "-l", str(folder))
-        disk = SmallDisk(folder, device)
+        disk = SmallDisk(folder, device, image)
         # What waits in a disk that hangs could not even be killed.
         stack.callback(disk.go_on)
         yield disk

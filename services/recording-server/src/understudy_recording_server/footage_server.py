@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +16,7 @@ import structlog
 from aiohttp import web
 from understudy_contracts.errors import ConfigurationError, Conflict, InvalidId, InvalidInput, Refused
 from understudy_contracts.ids import epoch_of
-from understudy_footage import FootagePath, FootageRoot
+from understudy_footage import FootagePath, FootageRoot, read_at
 from understudy_runtime.clock import Clock
 from understudy_runtime.grants import verify_grant
 
@@ -27,6 +29,8 @@ from understudy_recording_server.peers import ALIVE_PATH, Alive
 FETCH_PURPOSE = "fetch"
 HASHING_S = 10.0
 """How long a request for a manifest is kept waiting before the other side is told to come again."""
+READ_BYTES = 1 << 20
+CANNOT_READ = "the failover server's disk cannot read it"
 
 log = structlog.get_logger()
 
@@ -86,7 +90,16 @@ class FootageServer:
             return _problem(404, error.message)
         if root.path.is_symlink() or not path.is_file():
             return _problem(404, "there is no such file")
-        return web.FileResponse(path, chunk_size=1 << 20)
+        try:
+            await asyncio.to_thread(_read_some, path, _begin_of(request))
+        except OSError as error:
+            log.error("a file of footage cannot be read", file=str(path), error=error.strerror)
+            if error.errno != errno.EIO:
+                return _problem(503, f"the footage cannot be read: {error.strerror}")
+            # From when it could still be read: the next manifest is to say that it cannot.
+            self._manifests.forget_hash(path)
+            return _problem(410, CANNOT_READ)
+        return web.FileResponse(path, chunk_size=READ_BYTES)
 
     def _refusal(self, request: web.Request, failover: str) -> web.Response | None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -110,6 +123,24 @@ class FootageServer:
         if grant.failover != failover:
             return _problem(403, f"the grant is not for {failover}")
         return None
+
+
+def _begin_of(request: web.Request) -> int:
+    """The offset that is asked for; what is malformed is answered by whoever serves the file."""
+    try:
+        return max(0, request.http_range.start or 0)
+    except ValueError:
+        return 0
+
+
+def _read_some(path: Path, begin: int) -> None:
+    """Once an answer has begun, an error of the disk can only end it, like any that the network has.
+
+    Raises:
+        OSError: the disk cannot read what comes next.
+    """
+    with path.open("rb", buffering=0) as file:
+        read_at(file.fileno(), READ_BYTES, min(begin, os.fstat(file.fileno()).st_size))
 
 
 def _problem(status: int, detail: str) -> web.Response:

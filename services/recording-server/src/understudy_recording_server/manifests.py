@@ -69,6 +69,10 @@ class Manifests:
         folder = self._data.failover(failover).path
         self._known = {path: known for path, known in self._known.items() if not path.is_relative_to(folder)}
 
+    def forget_hash(self, path: Path) -> None:
+        """The file may not be any more what it was when it was hashed."""
+        self._known.pop(path, None)
+
     def hash_of(self, path: Path) -> str:
         """BLAKE3 in hex of a file; for a thread.
 

@@ -94,6 +94,8 @@ class SourceClient:
             ) as response:
                 if response.status in {404, 416}:
                     raise Damaged(f"the source no longer has it (HTTP status {response.status})")
+                if response.status == 410:
+                    raise Damaged(await _detail(response))
                 if response.status not in {200, 202, 206}:
                     raise SourceTrouble(await _refusal(response))
                 yield response
@@ -103,13 +105,16 @@ class SourceClient:
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> str:
+    return f"the failover server refuses: {await _detail(response)}"
+
+
+async def _detail(response: aiohttp.ClientResponse) -> str:
     body = await response.content.read(64 << 10)
     try:
         detail = msgspec.json.decode(body, type=_Problem).detail
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         detail = ""
-    text = " ".join(detail.split())[:300] or f"HTTP status {response.status}"
-    return f"the failover server refuses: {text}"
+    return " ".join(detail.split())[:300] or f"HTTP status {response.status}"
 
 
 def open_session() -> aiohttp.ClientSession:

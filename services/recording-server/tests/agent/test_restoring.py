@@ -26,7 +26,7 @@ from understudy_footage import (
     manifest_of,
     manifest_of_entries,
 )
-from understudy_lab.disks import unreadable
+from understudy_lab.disks import small_ext4, unreadable
 
 FAILOVER = "f-1"
 START_MS = 1_760_000_000_000
@@ -267,6 +267,26 @@ async def test_a_file_that_its_source_cannot_read_keeps_no_other_from_coming_hom
     done = await pair.done()
     assert (done.files_verified, done.missing) == (3, 0)
     assert pair.home() == expected
+
+
+async def test_files_that_their_source_can_no_longer_read_keep_no_other_from_coming_home(pair, injected):
+    """Their hashes are known from when they were finished, so that the manifest says nothing of it."""
+    failovers = pair.source.data_dir / "failovers"
+    with injected(small_ext4(failovers, pair.site.folder / "failovers.img")) as disk:
+        names = pair.put(3, 3 * MEGABYTE)
+        await pair.fetch(bytes_per_second=1)
+        await pair.until(lambda progress: progress.files_total == 3)
+        await pair.site.command(pair.target, StopFetching(1, 6, FAILOVER))
+        bad = next(path for path in pair.source.files("failovers") if path.name == names[2])
+        disk.lose(bad)
+        with pytest.raises(OSError, match="Input/output"):
+            bad.read_bytes()
+        await pair.fetch(step=7)
+        failed = await pair.until(lambda progress: progress.state == "failed")
+        assert (failed.files_verified, failed.missing, failed.digest) == (2, 1, "")
+        assert names[2] in failed.reason
+        assert "cannot read it" in failed.reason
+        assert len(pair.home()) == 2
 
 
 async def test_a_stopped_restoration_keeps_what_is_verified_and_nothing_half(pair):
