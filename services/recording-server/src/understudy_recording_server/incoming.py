@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -54,17 +55,22 @@ class IncomingFile:
         try:
             if self.final.stat().st_size != self.entry.size:
                 return False
-            if self.is_unreadable:
-                return True  # Nothing gets that name here but what was verified, when it still could be.
-            if hash_file(self.final) != (self.entry.size, self.entry.blake3):
+            found = hash_file(self.final)
+            # With `is_unreadable`: nothing got that name here but what was verified, when it still could be.
+            if not self.is_unreadable and found != (self.entry.size, self.entry.blake3):
                 return False
-            # It may have got its name just before an error, or before we ended: then nothing of it need be
-            # on the disk, and the source is cleared against our word.
             with self.final.open("rb") as file:
+                # It may have got its name just before we ended: then nothing of it need be on the disk, and
+                # the source is cleared against our word.
                 os.fsync(file.fileno())
-            fsync_folder(self.final.parent)
         except FileNotFoundError:
             return False
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            # Asked again, the disk may say that all is well; and what it cannot read can be fetched again.
+            return False
+        fsync_folder(self.final.parent)
         return True
 
     def open(self) -> None:
@@ -73,9 +79,14 @@ class IncomingFile:
         self.close()
         self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         self._hasher, self.size = blake3(), 0
-        while data := os.read(self._descriptor, READ_BYTES):
-            self._hasher.update(data)
-            self.size += len(data)
+        try:
+            while data := os.read(self._descriptor, READ_BYTES):
+                self._hasher.update(data)
+                self.size += len(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            self.begin_again()
         if self.size > self.entry.size:
             self.begin_again()
 

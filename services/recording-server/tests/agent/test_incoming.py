@@ -93,6 +93,65 @@ def test_what_its_source_can_read_no_more_is_home_only_if_it_came_before(incomin
     assert again.is_home()
 
 
+def test_what_its_source_can_read_no_more_is_on_the_disk_before_it_is_called_home(incoming, syncs, tmp_path):
+    bring(incoming)
+    again = IncomingFile(
+        FootageRoot(tmp_path / "home"), "f-1", msgspec.structs.replace(incoming.entry, blake3=UNREADABLE)
+    )
+    syncs.done.clear()
+    assert again.is_home()
+    assert {again.final.stat().st_ino, again.final.parent.stat().st_ino} <= set(syncs.done)
+
+
+def test_what_was_home_and_is_not_on_the_disk_is_fetched_again(incoming, syncs):
+    bring(incoming)
+    syncs.fails.append(incoming.final)
+    # The kernel says it once only: asked again, it would say that all is well.
+    assert not incoming.is_home()
+    bring(incoming)
+    assert incoming.is_home()
+
+
+@pytest.mark.parametrize("place", ["final", "part"])
+def test_what_cannot_be_read_at_home_is_fetched_again(incoming, monkeypatch, tmp_path, place):
+    part = tmp_path / "home" / "incoming" / "f-1" / f"{incoming.entry.path}.part"
+    if place == "final":
+        bring(incoming)
+    else:
+        incoming.open()
+        incoming.write(CONTENT[:100])
+        incoming.close()
+    bad = (incoming.final if place == "final" else part).stat().st_ino
+    sick = Reads(bad)
+    monkeypatch.setattr(os, "read", sick.read)
+    monkeypatch.setattr("understudy_recording_server.incoming.hash_file", sick.hash_file)
+    assert not incoming.is_home()
+    bring(incoming)
+    monkeypatch.undo()
+    assert incoming.is_home()
+    assert incoming.final.read_bytes() == CONTENT
+
+
+class Reads:
+    """Reads of a disk on which the file with this inode is bad."""
+
+    def __init__(self, bad: int) -> None:
+        self._bad = bad
+        self._read = os.read
+
+    def _check(self, status: os.stat_result) -> None:
+        if status.st_ino == self._bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def read(self, descriptor: int, count: int) -> bytes:
+        self._check(os.fstat(descriptor))
+        return self._read(descriptor, count)
+
+    def hash_file(self, path: Path) -> tuple[int, str]:
+        self._check(path.stat())
+        return hash_file(path)
+
+
 def test_a_folder_that_cannot_be_read_is_not_cleared(tmp_path, monkeypatch):
     root = FootageRoot(tmp_path)
     (root.recordings / "Not A Camera").mkdir(parents=True)
