@@ -115,6 +115,12 @@ class Agent:
         configuration = self._record.configuration
         return configuration.peers if configuration else []
 
+    def begin(self) -> None:
+        """Go on with what the disk tells; with no restoration while everything is being erased."""
+        self.take_up()
+        if not self._record.erasing:
+            self._fetcher.load()
+
     def take_up(self) -> None:
         """Do what the disk tells, without asking anyone: recording twice is harmless, dark is not."""
         sets = wanted(self._record.duty, self._settings.own, self._settings.staged)
@@ -136,6 +142,20 @@ class Agent:
                     log.debug("the machine's identity is not on its disk", reason=error.message)
                 else:
                     log.error("the machine's identity was gone from its disk, and is there again")
+
+    async def keep_erasing(self) -> None:
+        """Bring an erasure to its end that the disk refused, until cancelled."""
+        while True:
+            await asyncio.sleep(IDENTITY_EVERY_S)
+            await self.try_erasing()
+
+    async def try_erasing(self) -> None:
+        """Bring an erasure to its end, if one has begun and the disk lets it."""
+        async with self._deciding:
+            try:
+                await self._finish_erasing()
+            except Unavailable as error:
+                log.debug("the machine is not erased yet", reason=error.message)
 
     def care(self) -> Care:
         """How footage is to be kept now."""
@@ -196,6 +216,7 @@ class Agent:
         return Done(self.state())
 
     async def _decide(self, command: AgentCommand) -> None:
+        await self._finish_erasing()
         match command:
             case Configure():
                 await self._configure(command)
@@ -277,6 +298,7 @@ class Agent:
         failover = command.failover
         repeated = self._record.lanes.get(failover) == command.step
         async with self._deciding:
+            await self._finish_erasing()
             lanes = pass_lane(self._record.lanes, failover, command.epoch, command.step)
             if lanes != self._record.lanes:
                 await self._save(lanes=lanes)
@@ -307,10 +329,11 @@ class Agent:
         self._recorder.want({})
         await self._wait_stopped(OWN_FOLDER)
         await self._fetcher.forget()
-        await self.finish_erasing()
+        await self._finish_erasing()
 
-    async def finish_erasing(self) -> None:
-        """Erase, if that has been begun; also after a crash in the middle of it.
+    async def _finish_erasing(self) -> None:
+        """Erase, if that has been begun; also after a crash in the middle of it. Nothing else may be begun
+        before: it would be erased as well.
 
         Raises:
             Unavailable: the disk said no.

@@ -157,7 +157,7 @@ async def _live(
         maximum_cameras=stated_capacity(settings.maximum_cameras, data_dir),
         changed=heartbeats.change,
     )
-    await agent.finish_erasing()
+    await agent.try_erasing()
     await asyncio.to_thread(store.load)
     try:
         await asyncio.to_thread(finish_clearing, data_dir)
@@ -171,8 +171,7 @@ async def _live(
             advertised, settings.listen, settings.advertise, port, record.nats_urls
         )
         log.info("agent started", address=agent.address, duty=type(record.duty).__name__)
-        agent.take_up()
-        fetcher.load()
+        agent.begin()
         try:
             async with asyncio.TaskGroup() as group:
                 loops = [
@@ -180,6 +179,7 @@ async def _live(
                     storage.run(),
                     keeper.run(),
                     agent.keep_identity(),
+                    agent.keep_erasing(),
                     agent.peers.run(),
                     media.snapshots.run(),
                 ]

@@ -15,7 +15,8 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
-from understudy_contracts.commands import Activate, Configure, Stage
+from understudy_contracts.commands import Activate, Configure, Erase, Stage
+from understudy_contracts.errors import Unavailable
 from understudy_contracts.model import CameraState, Role, StorageState
 from understudy_contracts.settings import MachineConfiguration
 from understudy_footage import Catalog, FootageRoot, RecordingName, make_folders
@@ -367,3 +368,54 @@ async def test_a_failover_server_can_stop_rather_than_let_go(site, cameras, smal
     (small_disk / "filling").unlink()
     await site.beat(agent, lambda beat: recording(beat) and beat.storage.state is StorageState.NORMAL)
     await agent.end()
+
+
+@pytest.mark.parametrize("small_disk", ["12m"], indirect=True)
+async def test_a_machine_that_is_being_erased_starts_on_a_read_only_disk_and_is_erased_later(
+    site, cameras, small_disk, wait_for
+):
+    agent = site.make("spare", Role.FAILOVER)
+    agent.data_dir = small_disk / "data"
+    await agent.start()
+    before = await site.beat(agent)
+    await agent.end()
+    old = old_footage(FootageRoot(agent.data_dir), 2, 1000)
+    record = msgspec.json.decode((agent.data_dir / "agent.json").read_bytes())
+    (agent.data_dir / "agent.json").write_bytes(msgspec.json.encode({**record, "erasing": True}))
+    assert await run("mount", "-o", "remount,ro", str(small_disk)) == 0
+    await agent.start()
+    await site.beat(
+        agent, lambda beat: beat.boot != before.boot and beat.storage.state is StorageState.DAMAGED
+    )
+    # What it recorded now would be erased as well.
+    with pytest.raises(Unavailable, match="cannot erase its footage: Read-only"):
+        await site.command(agent, Stage(site.settings("north", cameras, ["cam-1"])))
+    assert await run("mount", "-o", "remount,rw", str(small_disk)) == 0
+    await wait_for(lambda: not any(path.exists() for path in old))
+    await site.command(agent, Stage(site.settings("north", cameras, ["cam-1"])))
+    await site.command(agent, Activate(1, 1, "f-1", "s-north", 1, ["cam-1"]))
+    await site.beat(agent, recording)
+    assert not msgspec.json.decode((agent.data_dir / "agent.json").read_bytes()).get("erasing")
+
+
+async def test_an_erasure_that_the_disk_refuses_is_finished_before_anything_else(
+    site, cameras, ext4_disk, wait_for
+):
+    agent = await agent_on(site, ext4_disk.folder, cameras, ["cam-1"])
+    await site.beat(agent, recording)
+    old = old_footage(FootageRoot(agent.data_dir), 1, 1000)
+    assert await run("chattr", "+i", str(old[0])) == 0
+    token = site.grant("erase", agent.machine, serial="one")
+    for command in (Erase(token), site.configure(agent, cameras, ["cam-1"]), Erase(token)):
+        with pytest.raises(Unavailable, match="cannot erase its footage"):
+            await site.command(agent, command)
+    assert await run("chattr", "-i", *(str(path) for path in ext4_disk.folder.rglob(old[0].name))) == 0
+    # What it records from now on stays, also after a restart.
+    await site.command(agent, site.configure(agent, cameras, ["cam-1"]))
+    before = await site.beat(agent, lambda beat: recording(beat) and beat.footage_files >= 1)
+    kept = agent.files("recordings")
+    await agent.end()
+    await agent.start()
+    await site.beat(agent, lambda beat: beat.boot != before.boot and recording(beat))
+    assert all(path.exists() for path in kept)
+    assert not list(ext4_disk.folder.rglob(old[0].name))
