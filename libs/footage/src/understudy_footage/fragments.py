@@ -76,29 +76,28 @@ def whole_part(data: Buffer) -> Whole | None:
 def whole_part_of_file(descriptor: int, *, despite_errors: bool = False) -> tuple[int, Whole | None]:
     """The size of an open file, and its whole part. It is read, not mapped: a bad sector under a mapping ends
     the process. `despite_errors`: where the disk cannot read a header, everything behind it counts as whole,
-    for nobody can tell; frames and duration are those before it.
+    for nobody can tell; frames and duration are those before it, none where not even the first can be read.
 
     Raises:
-        OSError: it cannot be read; `despite_errors`, not even its first frame.
+        OSError: it cannot be read.
     """
     size = os.fstat(descriptor).st_size
-    unreadable: list[OSError] = []
+    is_unreadable = False
 
     def read(at: int, count: int) -> bytes:
+        nonlocal is_unreadable
         try:
             return read_at(descriptor, count, at)
         except OSError as error:
             if despite_errors and error.errno == errno.EIO:
-                unreadable.append(error)
+                is_unreadable = True
                 raise _Malformed from None
             raise
 
     whole = _whole(read, size)
-    if not unreadable:
+    if not is_unreadable:
         return size, whole
-    if whole is None:
-        raise unreadable[0]
-    return size, Whole(size, whole.frames, whole.duration_ms)
+    return size, Whole(size, whole.frames if whole else 0, whole.duration_ms if whole else 0)
 
 
 def read_at(descriptor: int, count: int, at: int) -> bytes:

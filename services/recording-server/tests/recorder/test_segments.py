@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from understudy_footage import FootageRoot, RecordingName, day_of, make_folders
-from understudy_recording_server.recorder import segments
+from understudy_recording_server.recorder import finishing, segments
 from understudy_recording_server.recorder.finishing import Finisher
-from understudy_recording_server.recorder.protocol import Report, SegmentFinished
+from understudy_recording_server.recorder.protocol import Report, SegmentFinished, Trouble
 from understudy_recording_server.recorder.segments import WrittenPart
 
 START = 1_770_000_000_000
@@ -94,3 +95,29 @@ def test_a_file_that_the_disk_lost_is_not_believed_at_the_second_time(
     assert [type(report) for report in reports] == [SegmentFinished]
     assert (tmp_path / str(final)).read_bytes() == b"footage"
     assert (tmp_path / str(final)).stat().st_ino != lost
+
+
+def test_a_torn_file_that_stays_unreadable_gets_its_name_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finishing, "LATER_S", 0.001)
+    root = FootageRoot(tmp_path)
+    reports: SimpleQueue[Report] = SimpleQueue()
+    part = root.part("cam-1", START)
+    make_folders(part.parent)
+    content = b"footage" * 10
+    part.write_bytes(content)
+
+    def sick(descriptor: int, count: int, at: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", sick)
+    finisher = Finisher(root, reports.put)
+    finisher.finish("", "cam-1", WrittenPart(part, START, 60_000, len(content), torn=True), 60_000)
+    try:
+        assert isinstance(reports.get(timeout=10), Trouble)
+        finished = reports.get(timeout=10)
+    finally:
+        finisher.close()
+    assert isinstance(finished, SegmentFinished)
+    assert (tmp_path / finished.path).read_bytes() == content

@@ -10,8 +10,9 @@ from threading import Event
 import pytest
 from understudy_footage import FootageRoot, make_folders
 from understudy_lab.fragmented import fragmented_mp4
+from understudy_recording_server.recorder.finishing import PATIENT_ROUNDS
 from understudy_recording_server.recorder.protocol import FileRecovered, Report, Trouble
-from understudy_recording_server.recorder.startup import PATIENT_ROUNDS, left_by_crash, recover_all
+from understudy_recording_server.recorder.startup import left_by_crash, recover_all
 
 START = 1_770_000_000_000
 
@@ -76,9 +77,10 @@ def test_what_the_disk_refuses_is_told_once_and_tried_again(tmp_path, recorded, 
     assert (file.kept_bytes, ending.count) == (len(recorded), 3)
 
 
-def test_a_file_that_stays_unreadable_gets_its_name_in_the_end(tmp_path, recorded, sick_from):
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_file_that_stays_unreadable_gets_its_name_in_the_end(tmp_path, recorded, sick_from, share):
     data, ending = left(tmp_path, recorded), Rounds()
-    sick_from(len(recorded) // 2)
+    sick_from(int(len(recorded) * share))
     [_, file] = recovered(data, ending)
     assert ending.count == PATIENT_ROUNDS
     assert (file.kept_bytes, file.cut_bytes) == (len(recorded), 0)

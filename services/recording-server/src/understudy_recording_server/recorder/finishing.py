@@ -17,17 +17,21 @@ from understudy_recording_server.recorder.segments import WrittenPart
 _ATTEMPTS = 4
 LATER_S = 5.0
 """A disk that was full or read-only comes back: what could not be finished is tried again this often."""
+PATIENT_ROUNDS = 12
+"""For a minute a file that cannot be read is left as it is: a cable may be loose. But while it is unfinished,
+nothing of its failover comes home."""
 
 
 @dataclass
 class _Work:
-    """One file. `anew`: the disk has not got what it was given."""
+    """One file. `anew`: the disk has not got what it was given. `rounds`: how often it was tried again."""
 
     folder: str
     camera: str
     part: WrittenPart
     duration_ms: int
     anew: bool = False
+    rounds: int = 0
 
 
 class Finisher:
@@ -83,6 +87,7 @@ class Finisher:
     def _finished_later(self, work: _Work) -> bool:
         """Whether there is nothing left to do. What is not finished when the recorder ends is recovered at
         its next start."""
+        work.rounds += 1
         try:
             finished = self._finish(work)
         except FileNotFoundError:
@@ -104,7 +109,12 @@ class Finisher:
         part, camera, duration_ms = work.part, work.camera, work.duration_ms
         root = self._data.folder(work.folder)
         if part.torn:
-            recovered = recover(root, Part(camera, PartName(part.start_ms), part.path), anew=work.anew)
+            recovered = recover(
+                root,
+                Part(camera, PartName(part.start_ms), part.path),
+                anew=work.anew,
+                despite_errors=work.rounds >= PATIENT_ROUNDS,
+            )
             if recovered.path is None:
                 return None
             final, size = recovered.path, recovered.kept_bytes

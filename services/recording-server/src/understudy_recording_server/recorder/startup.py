@@ -13,14 +13,12 @@ from threading import Event
 from understudy_contracts.errors import ConfigurationError
 from understudy_footage import FootageRoot, LostWrites, Part, Recovered, make_folders, parts_of, recover
 
-from understudy_recording_server.recorder.finishing import LATER_S
+from understudy_recording_server.recorder.finishing import LATER_S, PATIENT_ROUNDS
 from understudy_recording_server.recorder.protocol import FileRecovered, Report, Trouble
 
 LOCK_NAME = "recorder.lock"
 LOCK_PATIENCE_S = 10.0
 """A recorder that is ending may still finish its files: the next one waits for it this long."""
-PATIENT_ROUNDS = 12
-"""For a minute a file that cannot be read is left as it is."""
 
 
 def claim(data: FootageRoot) -> int:
@@ -89,11 +87,7 @@ def recover_all(data: FootageRoot, left: list[Left], report: Callable[[Report], 
         for one, part in waiting:
             try:
                 found = recover(
-                    one.root,
-                    part,
-                    anew=part.path in lost,
-                    # A cable may be loose. But while it is unfinished, nothing of its failover comes home.
-                    despite_errors=rounds >= PATIENT_ROUNDS,
+                    one.root, part, anew=part.path in lost, despite_errors=rounds >= PATIENT_ROUNDS
                 )
             except FileNotFoundError:
                 continue  # Somebody removed it.
