@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from understudy_footage import (
     FootageRoot,
     RecordingName,
+    copies_of,
     make_folders,
     parts_of,
     recordings_of,
@@ -231,3 +232,41 @@ def test_no_recording_takes_the_place_of_another(tmp_path: Path, mp4: bytes) -> 
         root.recording("gate", RecordingName(START + 2, 800)),
     )
     assert [path.read_bytes() for path in earlier] == [b"earlier footage"] * 2
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_what_is_written_anew_is_there_once_wherever_it_is_interrupted(
+    tmp_path: Path, mp4: bytes, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    root = _left_behind(tmp_path, mp4)
+    [part] = parts_of(root)
+    steps = 0
+
+    def ends_at(place: int, name: str) -> None:
+        call = getattr(os, name)
+
+        def interrupted(*arguments: object) -> object:
+            nonlocal steps
+            steps += 1
+            # What comes after it is as if the process had been killed: nothing is tidied up.
+            if steps > place:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return call(*arguments)
+
+        monkeypatch.setattr(os, name, interrupted)
+
+    for name in ("fsync", "rename", "replace", "unlink"):
+        ends_at(place, name)
+    try:
+        recover(root, part, anew=True)
+    except OSError:
+        assert steps > place
+    monkeypatch.undo()
+    # The recorder tries again, or starts anew.
+    for left in parts_of(root):
+        recover(root, left, anew=True)
+    for copy in copies_of(root):
+        copy.unlink()
+    [file] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert file == root.recording("gate", RecordingName(START, 800))
+    assert file.read_bytes() == mp4

@@ -25,6 +25,7 @@ from understudy_footage.names import (
 )
 
 Name = TypeVar("Name", RecordingName, SnapshotName, PartName)
+_Kind = type[RecordingName] | type[SnapshotName] | type[PartName]
 
 
 @dataclass(frozen=True)
@@ -111,24 +112,25 @@ def parts_of(root: FootageRoot) -> list[Part]:
 
 
 def copies_of(root: FootageRoot) -> list[Path]:
-    """Files that are being copied to their final names now, and those that a crash left.
+    """Files that are being copied to their names now, and those that a crash left.
 
     Raises:
         OSError: a folder cannot be read.
     """
-    kinds: list[tuple[Path, type[RecordingName] | type[SnapshotName]]] = [
-        (root.recordings, RecordingName),
-        (root.snapshots, SnapshotName),
+    kinds: list[tuple[Path, tuple[_Kind, ...]]] = [
+        (root.recordings, (RecordingName, PartName)),
+        (root.snapshots, (SnapshotName,)),
     ]
     return [
         Path(entry.path)
-        for place, kind in kinds
+        for place, names in kinds
         for _, _, entry in files_by_day(place)
-        if entry.name.startswith(COPY_PREFIX) and _is_name(kind, entry.name.removeprefix(COPY_PREFIX))
+        if entry.name.startswith(COPY_PREFIX)
+        and any(_is_name(kind, entry.name.removeprefix(COPY_PREFIX)) for kind in names)
     ]
 
 
-def _is_name(kind: type[RecordingName] | type[SnapshotName], name: str) -> bool:
+def _is_name(kind: _Kind, name: str) -> bool:
     try:
         kind.parse(name)
     except InvalidFootageName:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FAILOVERS = "failovers"
 INCOMING = "incoming"
 COPY_PREFIX = "."
-"""Of a file that is being copied to its final name: a crash may leave it."""
+"""Of a file that is being copied: a crash may leave it."""
 
 MAXIMUM_NAME_BYTES = 255
 """What common Linux file systems allow for one name (limits.h, NAME_MAX)."""
@@ -206,18 +206,18 @@ def finish_file(part: Path, final: Path, *, anew: bool = False) -> None:
         LostWrites: the content is not on the disk; the file still has its old name.
         OSError: the disk said no; the file then still has its old name, or its new one.
     """
-    if not anew:
+    if anew:
+        # In its own place, not under the new name: after a crash it would be here twice.
+        _copy(part, part)
+    else:
         _sync(part)
     make_folders(final.parent)
     try:
-        if anew:
-            _move_anew(part, final)
-        else:
-            part.rename(final)
+        part.rename(final)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _move_anew(part, final)
+        _move_to_other_disk(part, final)
     fsync_folder(final.parent)
     if part.parent != final.parent:
         fsync_folder(part.parent)
@@ -231,21 +231,21 @@ def _sync(part: Path) -> None:
             raise LostWrites(error.errno, error.strerror, str(part)) from error
 
 
-def _move_anew(part: Path, final: Path) -> None:
+def _move_to_other_disk(part: Path, final: Path) -> None:
     _copy(part, final)
     fsync_folder(final.parent)
     part.unlink()
 
 
 def _copy(part: Path, final: Path) -> None:
-    """As a rename, to another disk (recordings may have one of their own) or to another file."""
+    """As a rename, to another disk (recordings may have one of their own), or to a new file in its place."""
     arriving = final.with_name(f"{COPY_PREFIX}{final.name}")
     try:
         shutil.copyfile(part, arriving)
         with _opened(arriving, os.O_RDONLY) as descriptor:
             os.fsync(descriptor)
         if not filecmp.cmp(part, arriving, shallow=False):
-            raise OSError(errno.EIO, "the copy on the other disk is not the same")
+            raise OSError(errno.EIO, "the copy is not the same")
         arriving.rename(final)
     except BaseException:
         arriving.unlink(missing_ok=True)
