@@ -367,3 +367,34 @@ async def test_that_the_picture_stands_is_said_though_the_last_frame_comes_after
         await page.evaluate(f"() => {{ window.breakWith = {event}; }}")
         await page.wait_for_function("() => document.querySelector('video').readyState < 3")
         await expect(dialog.get_by_role("status")).to_contain_text(text)
+
+
+REFUSES_ONCE = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(...given) {
+    super(...given);
+    window.sockets.push(this);
+  }
+};
+const append = SourceBuffer.prototype.appendBuffer;
+SourceBuffer.prototype.appendBuffer = function (data) {
+  if (window.refuses) {
+    window.refuses = false;
+    throw new DOMException("full", "QuotaExceededError");
+  }
+  append.call(this, data);
+};
+"""
+
+
+async def test_a_picture_that_could_not_be_shown_is_asked_for_once_more(house, chromium):
+    async with watching(house, chromium, REFUSES_ONCE) as (page, dialog):
+        await page.evaluate("() => { window.refuses = true; }")
+        await expect(dialog.get_by_role("status")).to_contain_text("could not be shown")
+        # Its own end is no news: it does not hide why.
+        await page.wait_for_function("() => window.sockets[0].readyState === WebSocket.CLOSED")
+        await expect(dialog.get_by_role("status")).to_contain_text("could not be shown")
+        await page.wait_for_function("() => document.querySelector('video').currentTime > 2")
+        await expect(dialog.get_by_role("status")).to_be_hidden()
+        assert await page.evaluate("window.sockets.length") == 2

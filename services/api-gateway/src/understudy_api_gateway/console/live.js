@@ -85,15 +85,16 @@ class Player {
     if (this.closed) return;
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const path = `/api/v1/cameras/${this.camera.id}/live?ticket=${encodeURIComponent(ticket)}`;
-    this.socket = new WebSocket(`${scheme}://${location.host}${path}`);
-    this.socket.binaryType = "arraybuffer";
-    this.socket.addEventListener("message", ({ data }) => {
-      if (this.closed) return;
+    const socket = new WebSocket(`${scheme}://${location.host}${path}`);
+    this.socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("message", ({ data }) => {
+      if (this.closed || this.socket !== socket) return;
       if (typeof data === "string") this.told(JSON.parse(data));
       else this.append(data);
     });
-    this.socket.addEventListener("close", ({ code, reason }) => {
-      if (this.closed) return;
+    socket.addEventListener("close", ({ code, reason }) => {
+      if (this.closed || this.socket !== socket) return;
       this.coming = false;
       if ([4401, 4403, 4404, 4415].includes(code)) this.say(sentence(reason) || "The live view has ended.", true);
       else this.again("The connection was lost. Trying again…");
@@ -153,7 +154,10 @@ class Player {
       buffer.appendBuffer(parts.length === 1 ? parts[0] : joined(parts));
     } catch (error) {
       this.forget();
-      this.socket?.close();
+      const socket = this.socket;
+      this.socket = null; // Its end is no news.
+      this.coming = false;
+      socket?.close();
       this.again("The picture could not be shown. Trying again…");
     }
   }
