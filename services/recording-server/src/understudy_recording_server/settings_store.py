@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -61,12 +62,20 @@ class SettingsStore:
         """Read what there is. A damaged file is passed by and logged: the host sends its content again."""
         self.own = _read(self._own_file)
         self.staged = {}
-        if not self._staged_folder.is_dir():
-            return
-        for path in sorted(self._staged_folder.glob("*.json")):
+        for path in self._staged_files():
             settings = _read(path)
             if settings is not None and is_id(path.stem) and settings.server == path.stem:
                 self.staged[path.stem] = settings
+
+    def _staged_files(self) -> list[Path]:
+        try:
+            with os.scandir(self._staged_folder) as entries:
+                return sorted(Path(entry.path) for entry in entries if entry.name.endswith(".json"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            log.error("the folder of staged settings cannot be read", error=error.strerror)
+            return []
 
     @property
     def staged_versions(self) -> dict[str, int]:

@@ -102,3 +102,20 @@ def test_a_file_that_somebody_removed_is_no_trouble(tmp_path, recorded):
     reports: list[Report] = []
     recover_all(data, found, reports.append, Rounds())
     assert reports == []
+
+
+def test_folders_that_cannot_be_listed_keep_no_camera_from_being_shown(tmp_path, recorded, monkeypatch):
+    data = left(tmp_path, recorded)
+    make_folders(data.failover("f-1").path)
+    scandir = os.scandir
+
+    def sick(folder: os.PathLike[str] | str) -> object:
+        if os.fspath(folder).endswith("failovers"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", sick)
+    [trouble, file] = recovered(data, Rounds())
+    assert isinstance(trouble, Trouble)
+    assert "cannot look for unfinished files: Input/output error" in trouble.reason
+    assert isinstance(file, FileRecovered)

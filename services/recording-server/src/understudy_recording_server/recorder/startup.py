@@ -61,19 +61,25 @@ class Left:
 
 
 def left_by_crash(data: FootageRoot, report: Callable[[Report], None]) -> list[Left]:
-    """The unfinished files of every folder. To be asked before recording begins, which makes new ones.
-
-    Raises:
-        OSError: the folders cannot be listed.
-    """
+    """The unfinished files of every folder that can be listed. To be asked before recording begins, which
+    makes new ones."""
+    folders = [""]
+    try:
+        folders += [f"failovers/{failover}" for failover in data.failovers()]
+    except OSError as error:
+        report(_not_listed(error, ""))
     found = []
-    for folder in ["", *(f"failovers/{failover}" for failover in data.failovers())]:
+    for folder in folders:
         root = data.folder(folder)
         try:
             found.append(Left(folder, root, parts_of(root)))
         except OSError as error:
-            report(Trouble(f"cannot look for unfinished files: {error.strerror}", folder))
+            report(_not_listed(error, folder))
     return found
+
+
+def _not_listed(error: OSError, folder: str) -> Trouble:
+    return Trouble(f"cannot look for unfinished files: {error.strerror}", folder)
 
 
 def recover_all(data: FootageRoot, left: list[Left], report: Callable[[Report], None], ending: Event) -> None:
