@@ -74,7 +74,13 @@ async def _identify(settings: AgentSettings, data_dir: Path, file: AgentFile) ->
     known = record is not None and record.joined_with == invitation(settings.join, settings.join_token)
     if record is not None and (known or not settings.join or not settings.join_token):
         return record
-    check_writable(data_dir)
+    try:
+        check_writable(data_dir)
+    except ConfigurationError as error:
+        if record is None:
+            raise
+        log.warning("going on as who this machine is", machine=record.machine, reason=error.message)
+        return record
     try:
         async with asyncio.timeout(None if record is None else REJOIN_PATIENCE_S):
             joined, erase_token = await join(

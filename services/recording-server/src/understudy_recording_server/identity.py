@@ -85,7 +85,7 @@ def claim(data_dir: str) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """For a machine that has yet to join: one that has joined shows its cameras from a sick disk too.
+    """Before a machine joins: one that has joined already shows its cameras from a sick disk too.
 
     Raises:
         ConfigurationError: the data folder cannot be written.

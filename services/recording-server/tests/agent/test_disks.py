@@ -244,6 +244,9 @@ async def test_a_disk_that_is_read_only_at_the_start_darkens_no_camera(site, cam
     left = agent.files("recordings", "**/*.part")
     assert await run("mount", "-o", "remount,ro", str(small_disk)) == 0
     boot = beat.boot
+    # Whoever looks for the mistake may invite it anew; that must wait for the disk.
+    site.invited["anew"] = site.invited[agent.environment["UNDERSTUDY_JOIN_TOKEN"]]
+    agent.environment["UNDERSTUDY_JOIN_TOKEN"] = "anew"
     await agent.start()
     beat = await site.beat(
         agent,
