@@ -398,3 +398,67 @@ async def test_a_picture_that_could_not_be_shown_is_asked_for_once_more(house, c
         await page.wait_for_function("() => document.querySelector('video').currentTime > 2")
         await expect(dialog.get_by_role("status")).to_be_hidden()
         assert await page.evaluate("window.sockets.length") == 2
+
+
+async def test_recordings_are_shown_and_played_in_a_browser(house, chromium):
+    begun = int(house.files("cam-1")[0].name.split("_")[0])
+    async with watching(house, chromium) as (page, dialog):
+        recordings = dialog.get_by_role("region", name="Recordings")
+        await expect(recordings).to_contain_text("Recorded without a gap since")
+        assert await recordings.locator(".part").count() >= 1
+        await recordings.get_by_label("Time to play from").evaluate(
+            "(cursor, at) => { cursor.value = at; cursor.dispatchEvent(new Event('change')); }", begun + 1000
+        )
+        recorded = dialog.get_by_label("Recording of CAM-1")
+        await page.wait_for_function("() => document.querySelector('video[controls]')?.currentTime > 1")
+        assert await recorded.evaluate("video => video.videoWidth") == 320
+        shown = await recorded.evaluate(
+            "video => new Date(Number(document.querySelector('.scale input').value)).getTime()"
+        )
+        assert begun < shown < time.time() * 1000
+        folder = os.environ.get("UNDERSTUDY_DATA_DIR")
+        if folder:
+            await page.screenshot(path=Path(folder) / "recordings.png")
+        await dialog.get_by_role("button", name="Back to live").click()
+        await page.wait_for_function(
+            "() => document.querySelector('video:not([controls])')?.currentTime > 0.5"
+        )
+        await expect(dialog.get_by_role("button", name="Back to live")).to_be_hidden()
+
+
+TIMELINES = [
+    # Two servers recorded at once while one took over from the other: no moment twice.
+    ([(0, 9000, "a"), (8000, 20_000, "b")], 21_000, [(0, 9000, "a"), (9000, 20_000, "b")], []),
+    ([(0, 9000, "a"), (2000, 8000, "b")], 9000, [(0, 9000, "a")], []),
+    # Half a second between two files is none.
+    ([(5000, 9000, "a"), (9500, 12_000, "a")], 12_000, [(5000, 9000, "a"), (9500, 12_000, "a")], []),
+    (
+        [(20_000, 30_000, "a"), (0, 9000, "b")],
+        31_000,
+        [(0, 9000, "b"), (20_000, 30_000, "a")],
+        [[9000, 20_000]],
+    ),
+    # What is younger than some seconds may not be there yet.
+    ([(0, 9000, "a")], 18_000, [(0, 9000, "a")], []),
+    ([(0, 9000, "a")], 20_000, [(0, 9000, "a")], [[9000, 20_000]]),
+    ([], 20_000, [], []),
+]
+
+
+async def test_which_minutes_are_missing_needs_not_be_asked(house, chromium):
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = await browser.new_page()
+        await page.goto(house.gateway.url)
+        for spans, now, parts, gaps in TIMELINES:
+            given = [{"start_ms": start, "end_ms": end, "server": server} for start, end, server in spans]
+            found = await page.evaluate(
+                """async ([spans, now]) => {
+                  const { partsOf, gapsOf } = await import("/static/recordings.js");
+                  const parts = partsOf(spans);
+                  return [parts.map((part) => [part.start_ms, part.end_ms, part.server]), gapsOf(parts, now)];
+                }""",
+                [given, now],
+            )
+            assert found == [[list(part) for part in parts], gaps]
+        await browser.close()

@@ -1,7 +1,8 @@
-// Live view: a server's cameras, and the picture of one, by Media Source Extensions.
+// A server's cameras, and the live picture of one, by Media Source Extensions.
 
 import { call } from "./api.js";
 import { element } from "./elements.js";
+import { Playback, Timeline } from "./recordings.js";
 import { sentence } from "./words.js";
 
 const dialog = document.getElementById("dialog");
@@ -13,20 +14,35 @@ export async function showCameras(server) {
   const problem = element("p", { class: "error", role: "alert" });
   const list = element("ul", { class: "cameras-list", "aria-label": "Cameras" });
   const stage = element("div", { class: "stage" });
+  const past = element("div", { class: "past" });
   let player = null;
-  const show = (camera, button) => {
+  let timeline = null;
+  const put = (next) => {
     player?.close();
-    for (const other of list.querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
-    player = new Player(camera);
+    player = next;
     stage.replaceChildren(player.element);
   };
+  const show = (camera, button) => {
+    for (const other of list.querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
+    timeline?.close();
+    timeline = new Timeline(camera, watch);
+    past.replaceChildren(timeline.element);
+    watch(null);
+
+    function watch(at) {
+      timeline.move(at);
+      put(at === null ? new Player(camera) : new Playback(camera, timeline, () => watch(null)));
+      if (at !== null) player.play(at);
+    }
+  };
   dialog.replaceChildren(element("div", { class: "viewer" },
-    element("h2", { id: "dialog-title" }, `Cameras of ${server.name}`), problem, list, stage,
+    element("h2", { id: "dialog-title" }, `Cameras of ${server.name}`), problem, list, stage, past,
     element("div", { class: "buttons" },
       element("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close"))));
   dialog.classList.add("wide");
   dialog.addEventListener("close", () => {
     player?.close();
+    timeline?.close();
     dialog.classList.remove("wide");
     dialog.replaceChildren();
   }, { once: true });
