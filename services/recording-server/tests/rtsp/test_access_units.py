@@ -98,13 +98,19 @@ def _slice(codec: Codec, kind: int, size: int, chance: random.Random, *, is_firs
     return codec.header(kind, chance.randint(0, 7)) + bytes(body)
 
 
+def _message(largest: int, chance: random.Random) -> bytes:
+    """What an SEI unit may hold, to its end: something of a user's (type 5), and so no recovery point."""
+    size = chance.randint(1, largest)
+    return b"\x05" + b"\xff" * (size // 255) + bytes([size % 255]) + chance.randbytes(size)
+
+
 def _frame(codec: Codec, timestamp: int, largest: int, chance: random.Random) -> Frame:
     leading, slices = chance.randint(0, 3), chance.randint(1, 3)
     is_key = chance.random() < 0.3
-    units = []
-    for _ in range(leading):
-        body = b"\x05" + chance.randbytes(chance.randint(1, largest))  # as SEI: no recovery point
-        units.append(codec.header(chance.choice(codec.others), chance.randint(0, 7)) + body)
+    units = [
+        codec.header(chance.choice(codec.others), chance.randint(0, 7)) + _message(largest, chance)
+        for _ in range(leading)
+    ]
     for number in range(slices):
         kind = chance.choice(codec.keys if is_key else codec.slices)
         units.append(_slice(codec, kind, chance.randint(1, largest), chance, is_first=number == 0))
