@@ -38,6 +38,20 @@ async def run(*command: str) -> int:
     return await process.wait()
 
 
+async def lose_power(agent) -> None:
+    """Both processes end at one moment: the agent is stopped first, or it would start another recorder."""
+    agent.process.send_signal(signal.SIGSTOP)
+    os.kill(agent.recorder, signal.SIGKILL)
+    await agent.end(signal.SIGKILL)
+
+
+async def make_read_only(disk: Path) -> None:
+    """The kernel refuses while a file is open for writing, as one of a process that is just ending."""
+    async with asyncio.timeout(20):
+        while await run("mount", "-o", "remount,ro", str(disk)):
+            await asyncio.sleep(0.02)
+
+
 def old_footage(root: FootageRoot, count: int, size: int, camera: str = "cam-9") -> list[Path]:
     """Recordings of days ago, each of this many bytes."""
     files = []
@@ -206,13 +220,11 @@ async def test_a_read_only_disk_is_reported_and_recording_goes_on_afterwards(
 ):
     agent = await agent_on(site, small_disk, cameras, ["cam-1"])
     await site.beat(agent, recording)
-    # The kernel refuses while a file is open for writing: the camera is away for a moment.
+    # No file may be open for writing: the camera is away for a moment.
     camera = cameras.camera("cam-1")
     camera.set_fault("refuse-close")
     camera.drop_viewers()
-    async with asyncio.timeout(20):
-        while await run("mount", "-o", "remount,ro", str(small_disk)):
-            await asyncio.sleep(0.02)
+    await make_read_only(small_disk)
     await site.beat(
         agent,
         lambda beat: beat.storage.state is StorageState.DAMAGED and "read-only" in beat.storage.reason,
@@ -239,10 +251,9 @@ async def test_a_disk_that_is_read_only_at_the_start_darkens_no_camera(site, cam
     agent = await agent_on(site, small_disk, cameras, ["cam-1"])
     beat = await site.beat(agent, recording)
     await wait_for(lambda: bool(agent.files("recordings", "**/*.part")))
-    os.kill(agent.recorder, signal.SIGKILL)
-    await agent.end(signal.SIGKILL)
+    await lose_power(agent)
     left = agent.files("recordings", "**/*.part")
-    assert await run("mount", "-o", "remount,ro", str(small_disk)) == 0
+    await make_read_only(small_disk)
     boot = beat.boot
     # Whoever looks for the mistake may invite it anew; that must wait for the disk.
     site.invited["anew"] = site.invited[agent.environment["UNDERSTUDY_JOIN_TOKEN"]]
@@ -385,7 +396,7 @@ async def test_a_machine_that_is_being_erased_starts_on_a_read_only_disk_and_is_
     old = old_footage(FootageRoot(agent.data_dir), 2, 1000)
     record = msgspec.json.decode((agent.data_dir / "agent.json").read_bytes())
     (agent.data_dir / "agent.json").write_bytes(msgspec.json.encode({**record, "erasing": True}))
-    assert await run("mount", "-o", "remount,ro", str(small_disk)) == 0
+    await make_read_only(small_disk)
     await agent.start()
     await site.beat(
         agent, lambda beat: beat.boot != before.boot and beat.storage.state is StorageState.DAMAGED
