@@ -11,6 +11,7 @@ from understudy_footage import FootageRoot, recordings_of
 from understudy_lab.cameras import Login, SimulatedCameras
 from understudy_lab.ffprobe import probe
 from understudy_lab.frames import find_gaps, read_frames
+from understudy_lab.listening import listening
 from understudy_recording_server.recorder.sources.problems import ENDED
 from understudy_recording_server.recorder.splits import WATCHED
 
@@ -157,8 +158,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def test_a_camera_that_sends_reports_but_no_frames_is_left(start_recorder, cameras) -> None:
     camera = HalfDeadCamera(cameras.port)
-    async with await asyncio.start_server(camera.serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(camera.serve) as port:
         recorder = await start_recorder()
         await recorder.apply([{"id": "cam-1", "url": f"rtsp://127.0.0.1:{port}/cam-1"}])
         await recorder.hears("camera", state="recording")
@@ -180,8 +180,7 @@ async def test_a_frame_that_broke_off_is_in_no_file(
     """At once: while every frame is held back until the next shows that it is whole."""
     require_tool("ffprobe", "ffmpeg")
     camera = HalfDeadCamera(cameras.port)
-    async with await asyncio.start_server(camera.serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(camera.serve) as port:
         recorder = await start_recorder()
         await recorder.apply([{"id": "cam-1", "url": f"rtsp://127.0.0.1:{port}/cam-1"}])
         await recorder.until(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from understudy_lab.listening import listening
 
 
 class Server:
@@ -38,8 +39,7 @@ class Server:
 
 @asynccontextmanager
 async def _serving(server: Server) -> AsyncIterator[Server]:
-    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
-        server.port = listening.sockets[0].getsockname()[1]
+    async with listening(server.serve) as server.port:
         yield server
 
 
