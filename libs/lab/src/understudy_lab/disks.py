@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from understudy_lab.faults import program, require_root, run
 
@@ -44,6 +46,20 @@ def unreadable(file: Path) -> Iterator[Path]:
         yield file
     finally:
         run("umount", str(file))
+
+
+@contextlib.contextmanager
+def unlistable(end: str) -> Iterator[None]:
+    """In this process, folders whose path ends like this cannot be listed while the context is open: EIO."""
+    scandir = os.scandir
+
+    def sick(folder: str | os.PathLike[str] = ".") -> object:
+        if os.fspath(folder).endswith(end):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return scandir(folder)
+
+    with mock.patch.object(os, "scandir", sick):
+        yield
 
 
 _FIBMAP, _FIGETBSZ = 1, 2

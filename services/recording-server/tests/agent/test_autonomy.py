@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -13,6 +12,7 @@ from aiohttp import web
 from understudy_contracts.commands import Permit, Resume, Stage, StandDown
 from understudy_contracts.machine import Authority, Fence, OwnCameras
 from understudy_contracts.model import CameraState
+from understudy_lab.disks import unlistable
 from understudy_lab.frames import read_frames
 from understudy_recording_server.settings_store import SettingsStore
 
@@ -97,16 +97,9 @@ async def test_a_data_folder_that_vanishes_is_told_and_the_machine_stays_itself(
     assert (after.machine, after.fence, after.settings_version) == (before.machine, before.fence, 1)
 
 
-def test_a_folder_of_settings_that_cannot_be_read_keeps_no_agent_from_starting(tmp_path, monkeypatch):
+def test_a_folder_of_settings_that_cannot_be_read_keeps_no_agent_from_starting(tmp_path):
     (tmp_path / "settings/staged").mkdir(parents=True)
-    scandir = os.scandir
-
-    def sick(folder: os.PathLike[str] | str) -> object:
-        if os.fspath(folder).endswith("staged"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", sick)
     store = SettingsStore(tmp_path)
-    store.load()
+    with unlistable("staged"):
+        store.load()
     assert store.staged == {}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from understudy_footage import Catalog, FootageRoot, RecordingName, day_of, make_folders
 from understudy_footage.check import check
-from understudy_lab.disks import small_tmpfs
+from understudy_lab.disks import small_tmpfs, unlistable
 from understudy_recording_server.care import Care
 from understudy_recording_server.erasing import erase
 from understudy_recording_server.footage_keeper import FootageKeeper
@@ -190,22 +190,14 @@ async def test_a_link_in_the_place_of_a_folder_is_not_followed(watched, tmp_path
 
 
 @pytest.mark.parametrize("unreadable", ["recordings", "recordings/cam-1", "failovers"])
-async def test_a_disk_that_cannot_be_read_is_told_and_nothing_ends(watched, monkeypatch, unreadable):
+async def test_a_disk_that_cannot_be_read_is_told_and_nothing_ends(watched, unreadable):
     old = put(watched.data, NOW - 9 * DAY_MS)
     put(watched.data.failover("f-6"), NOW)
     await watched.keeper.round()
-    scandir, path = os.scandir, str(watched.data.path / unreadable)
-
-    def sick(folder: os.PathLike[str] | str) -> object:
-        if os.fspath(folder) == path:
-            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
-        return scandir(folder)
-
     # So that a folder that is known is read again.
     os.utime(watched.data.recordings / "cam-1", ns=(1, 1))
     watched.care = Care(Rules(days=3))
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "scandir", sick)
+    with unlistable(str(watched.data.path / unreadable)):
         watched.keeper.look_again()
         await watched.keeper.round()
     assert watched.lost == ["the footage cannot be listed, so none is removed: Input/output error"]

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from understudy_contracts.commands import ClearFootage
 from understudy_footage import UNREADABLE, FootageRoot, ManifestEntry, RecordingName, hash_file, manifest_of
+from understudy_lab.disks import unlistable
 from understudy_recording_server.clearing import check_verified
 from understudy_recording_server.incoming import IncomingFile
 
@@ -152,20 +153,12 @@ class Reads:
         return hash_file(path)
 
 
-def test_a_folder_that_cannot_be_read_is_not_cleared(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_not_cleared(tmp_path):
     root = FootageRoot(tmp_path)
     (root.recordings / "Not A Camera").mkdir(parents=True)
     manifest = manifest_of(root)
     command = ClearFootage(1, 9, "f-1", manifest.digest)
     check_verified(tmp_path, manifest, command)
-    scandir = os.scandir
-
-    def sick(folder: os.PathLike[str] | str) -> object:
-        if os.fspath(folder).endswith("Not A Camera"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return scandir(folder)
-
     # Nobody knows what is in it, so nobody has verified it.
-    monkeypatch.setattr(os, "scandir", sick)
-    with pytest.raises(OSError, match="Input/output"):
+    with unlistable("Not A Camera"), pytest.raises(OSError, match="Input/output"):
         check_verified(tmp_path, manifest, command)

@@ -9,6 +9,7 @@ from threading import Event
 
 import pytest
 from understudy_footage import FootageRoot, make_folders
+from understudy_lab.disks import unlistable
 from understudy_lab.fragmented import fragmented_mp4
 from understudy_recording_server.recorder.finishing import PATIENT_ROUNDS
 from understudy_recording_server.recorder.protocol import FileRecovered, Report, Trouble
@@ -104,18 +105,11 @@ def test_a_file_that_somebody_removed_is_no_trouble(tmp_path, recorded):
     assert reports == []
 
 
-def test_folders_that_cannot_be_listed_keep_no_camera_from_being_shown(tmp_path, recorded, monkeypatch):
+def test_folders_that_cannot_be_listed_keep_no_camera_from_being_shown(tmp_path, recorded):
     data = left(tmp_path, recorded)
     make_folders(data.failover("f-1").path)
-    scandir = os.scandir
-
-    def sick(folder: os.PathLike[str] | str) -> object:
-        if os.fspath(folder).endswith("failovers"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", sick)
-    [trouble, file] = recovered(data, Rounds())
+    with unlistable("failovers"):
+        [trouble, file] = recovered(data, Rounds())
     assert isinstance(trouble, Trouble)
     assert "cannot look for unfinished files: Input/output error" in trouble.reason
     assert isinstance(file, FileRecovered)
