@@ -20,6 +20,7 @@ from understudy_bus.connection import connect_bus
 from understudy_bus.events import ensure_stream, publish_event
 from understudy_contracts.errors import ConfigurationError
 from understudy_contracts.model import Service
+from understudy_runtime.accepting import stop_accepting
 from understudy_runtime.clock import SystemClock
 from understudy_runtime.grants import Signer
 from understudy_store import collections
@@ -127,6 +128,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await stop_accepting(sockets or [])
+        await super().shutdown(sockets)
 
 
 async def _answer_requests(

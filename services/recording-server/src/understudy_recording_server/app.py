@@ -22,7 +22,7 @@ from understudy_recording_server.clearing import finish_clearing
 from understudy_recording_server.erasing import check_erase_token
 from understudy_recording_server.fetching import Fetcher
 from understudy_recording_server.footage_keeper import FootageKeeper
-from understudy_recording_server.footage_server import FootageServer, advertised, serve_footage
+from understudy_recording_server.footage_server import FootageServer
 from understudy_recording_server.heartbeats import Heartbeats
 from understudy_recording_server.identity import AgentFile, AgentRecord, check_writable, claim
 from understudy_recording_server.joining import forget_joining_key, invitation, join
@@ -31,6 +31,7 @@ from understudy_recording_server.media.server import MediaServer
 from understudy_recording_server.options import AgentSettings, host_and_port
 from understudy_recording_server.recorder.protocol import FileRecovered, SegmentFinished
 from understudy_recording_server.recorder_supervisor import RecorderSupervisor
+from understudy_recording_server.serving import advertised, serving
 from understudy_recording_server.settings_store import SettingsStore
 from understudy_recording_server.storage import StorageWatch
 from understudy_recording_server.wanted import OWN_FOLDER
@@ -172,7 +173,7 @@ async def _live(
     server = FootageServer(data_dir, lambda: agent.record, manifests, clock, agent.alive)
     media = MediaServer(data_dir, lambda: agent.record, recorder, clock, keeper.note)
     agent.settle = media.snapshots.settled
-    async with serve_footage(server, media, settings.listen) as port:
+    async with serving(server.application(media), settings.listen) as port:
         agent.address = await asyncio.to_thread(
             advertised, settings.listen, settings.advertise, port, record.nats_urls
         )

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 from aiohttp import web
-from understudy_contracts.errors import ConfigurationError, Conflict, InvalidId, InvalidInput, Refused
+from understudy_contracts.errors import Conflict, InvalidId, InvalidInput, Refused
 from understudy_contracts.ids import epoch_of
 from understudy_footage import FootagePath, FootageRoot, read_at
 from understudy_runtime.clock import Clock
@@ -23,7 +20,6 @@ from understudy_runtime.grants import verify_grant
 from understudy_recording_server.identity import AgentRecord
 from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.media.server import MediaServer
-from understudy_recording_server.options import host_and_port
 from understudy_recording_server.peers import ALIVE_PATH, Alive
 
 FETCH_PURPOSE = "fetch"
@@ -52,11 +48,13 @@ class FootageServer:
         self._clock = clock
         self._alive = alive
 
-    def application(self) -> web.Application:
+    def application(self, media: MediaServer) -> web.Application:
+        """Both servers on one address."""
         application = web.Application()
         application.router.add_get(ALIVE_PATH, self._tell_alive)
         application.router.add_get("/footage/{failover}/manifest", self._manifest)
         application.router.add_get("/footage/{failover}/files/{path:.*}", self._file)
+        media.add_to(application.router)
         return application
 
     async def _tell_alive(self, _: web.Request) -> web.StreamResponse:
@@ -147,60 +145,3 @@ def _problem(status: int, detail: str) -> web.Response:
     body = msgspec.json.encode({"status": status, "detail": detail})
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     return web.Response(status=status, body=body, content_type="application/problem+json", headers=headers)
-
-
-@asynccontextmanager
-async def serve_footage(server: FootageServer, media: MediaServer, listen: str) -> AsyncIterator[int]:
-    """Serve footage and media while the context is open; gives the port.
-
-    Raises:
-        ConfigurationError: the address is none, or in use.
-    """
-    host, port = host_and_port(listen)
-    application = server.application()
-    media.add_to(application.router)
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigurationError(
-                f"cannot serve footage at {listen}: {reason}; choose another address with --listen"
-            ) from None
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
-def advertised(listen: str, advertise: str, port: int, nats_urls: list[str]) -> str:
-    """The address under which others reach the footage: what was configured, or what can be told from how
-    this machine reaches its host.
-
-    Raises:
-        ConfigurationError: `advertise` is no address.
-    """
-    if advertise:
-        host, port = host_and_port(advertise.removeprefix("http://").rstrip("/"), default_port=port)
-    else:
-        host, _ = host_and_port(listen)
-        if host in {"0.0.0.0", "::"}:  # noqa: S104 - asked, not bound
-            host = _own_address(nats_urls)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _own_address(nats_urls: list[str]) -> str:
-    for url in nats_urls:
-        parts = urlsplit(url)
-        try:
-            found = socket.getaddrinfo(parts.hostname, parts.port or 4222, type=socket.SOCK_DGRAM)
-            family, kind, protocol, _, address = found[0]
-            # Connecting a datagram socket sends nothing; it only asks which way packets would go.
-            with socket.socket(family, kind, protocol) as probe:
-                probe.connect(address)
-                return str(probe.getsockname()[0])
-        except (OSError, ValueError):
-            continue
-    return socket.gethostname()

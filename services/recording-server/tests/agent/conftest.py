@@ -32,6 +32,8 @@ from understudy_contracts.settings import (
 from understudy_contracts.subjects import MachineAddress
 from understudy_lab.cameras import ClipSettings, Login, SimulatedCameras, camera_ids
 from understudy_lab.disks import SmallDisk, small_ext4, small_tmpfs
+from understudy_lab.listening import listening
+from understudy_recording_server.serving import serving
 from understudy_runtime.grants import Grant, Signer
 
 SITE = "site-a"
@@ -137,11 +139,8 @@ class Site:
     async def open(self) -> None:
         application = web.Application()
         application.router.add_post("/api/v1/join", self._join)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        port = await self._stack.enter_async_context(serving(application, "127.0.0.1:0"))
+        self.url = f"http://127.0.0.1:{port}"
         observer = await self._stack.enter_async_context(self.host.observer_bus())
         await observer.hear(self.host.subjects.all_heartbeats, Heartbeat, self._heard)
         await observer.hear(self.host.subjects.all_reports("state"), Heartbeat, self._heard)
@@ -321,42 +320,35 @@ class Cable:
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         self._host, self._port = str(parts.hostname), int(parts.port or 0)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._plugged = AsyncExitStack()
         self.port = 0
 
     async def plug_in(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._plugged.enter_async_context(listening(self._connected, self.port))
 
     async def pull_out(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._plugged.aclose()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         try:
             there, back = await asyncio.open_connection(self._host, self._port)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._carry(reader, back))
-                group.create_task(self._carry(there, writer))
-        except (asyncio.CancelledError, ExceptionGroup, OSError):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_carry(reader, back))
+                    group.create_task(_carry(there, writer))
+            finally:
+                back.transport.abort()
+        except (ExceptionGroup, OSError):
+            pass
+        finally:
             writer.transport.abort()
-        finally:
-            self._tasks.discard(task)
 
-    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(1 << 16):
-                target.write(data)
-                await target.drain()
-        finally:
-            target.transport.abort()
+
+async def _carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while data := await source.read(1 << 16):
+        target.write(data)
+        await target.drain()
+    target.transport.abort()
 
 
 @pytest.fixture
@@ -364,5 +356,4 @@ async def cable(host) -> AsyncIterator[Cable]:
     made = Cable(host.nats_url)
     await made.plug_in()
     yield made
-    with contextlib.suppress(OSError):
-        await made.pull_out()
+    await made.pull_out()

@@ -13,9 +13,9 @@ from understudy_contracts.commands import Activate, Erase, Release, Stage
 from understudy_contracts.errors import ConfigurationError, Refused, StaleEpoch
 from understudy_contracts.machine import Fence, Unassigned
 from understudy_contracts.model import Role
-from understudy_recording_server.footage_server import advertised
 from understudy_recording_server.identity import AgentFile
 from understudy_recording_server.options import host_and_port
+from understudy_recording_server.serving import advertised
 
 PREFIX = "understudy recording-server: "
 

@@ -1,7 +1,8 @@
 """Paired machines see to each other over real HTTP."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
@@ -9,6 +10,7 @@ from understudy_contracts.machine import CameraEvidence, PeerSighting
 from understudy_contracts.model import CameraState
 from understudy_contracts.settings import Peer
 from understudy_recording_server.peers import ALIVE_PATH, Peers, alive
+from understudy_recording_server.serving import serving
 
 
 def test_an_agent_tells_its_id_and_whether_it_records():
@@ -27,27 +29,25 @@ async def until(peers: Peers, good: Callable[[PeerSighting], bool]) -> PeerSight
     return peers.sightings()[0]
 
 
-async def serve(body: str) -> tuple[web.AppRunner, str]:
+@asynccontextmanager
+async def answering(body: str) -> AsyncIterator[str]:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=body)
 
     application = web.Application()
     application.router.add_get(ALIVE_PATH, answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with serving(application, "127.0.0.1:0") as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_a_peer_is_seen_recording_and_no_more_once_it_is_gone():
-    runner, address = await serve('{"machine":"m-2","records":true}')
-    watched = [Peer("m-2", address)]
-    peers = Peers(lambda: watched, lambda: 0.05)
-    assert peers.sightings() == [PeerSighting("m-2", False, 0, False, address)]
-    task = asyncio.create_task(peers.run())
-    seen = await until(peers, lambda sighting: sighting.reachable)
-    assert seen.records
-    await runner.cleanup()
+    async with answering('{"machine":"m-2","records":true}') as address:
+        watched = [Peer("m-2", address)]
+        peers = Peers(lambda: watched, lambda: 0.05)
+        assert peers.sightings() == [PeerSighting("m-2", False, 0, False, address)]
+        task = asyncio.create_task(peers.run())
+        seen = await until(peers, lambda sighting: sighting.reachable)
+        assert seen.records
     gone = await until(peers, lambda sighting: not sighting.reachable)
     assert not gone.records
     watched.clear()
@@ -58,10 +58,8 @@ async def test_a_peer_is_seen_recording_and_no_more_once_it_is_gone():
 
 async def test_another_machine_or_nonsense_at_that_address_is_not_the_peer():
     for body in ('{"machine":"m-3","records":true}', "nonsense", "[]", "x" * 100_000):
-        runner, address = await serve(body)
-        peer = Peer("m-2", address)
-        peers = Peers(lambda peer=peer: [peer], lambda: 0.05)
-        async with aiohttp.ClientSession() as session:
+        async with answering(body) as address, aiohttp.ClientSession() as session:
+            peer = Peer("m-2", address)
+            peers = Peers(lambda peer=peer: [peer], lambda: 0.05)
             await peers._probe(session, peer)
-        assert not peers.sightings()[0].reachable
-        await runner.cleanup()
+            assert not peers.sightings()[0].reachable

@@ -27,6 +27,7 @@ from understudy_footage import (
     manifest_of_entries,
 )
 from understudy_lab.disks import small_ext4, unreadable
+from understudy_recording_server.serving import serving
 
 FAILOVER = "f-1"
 START_MS = 1_760_000_000_000
@@ -84,12 +85,9 @@ async def road() -> AsyncIterator[Road]:
     made = Road("")
     application = web.Application()
     application.router.add_get("/{path:.*}", made.answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield made
-    await runner.cleanup()
+    async with serving(application, "127.0.0.1:0", patience_s=0.1) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        yield made
 
 
 class Pair:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,18 +17,15 @@ from understudy_recording_server.recorder.sources.problems import ENDED
 from understudy_recording_server.recorder.splits import WATCHED
 
 
-async def _free_port() -> int:
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
 
 
 async def test_cameras_that_refuse_are_named_and_harm_no_other(start_recorder, spec, cameras) -> None:
     recorder = await start_recorder()
     cameras.camera("cam-2").set_fault("refuse-401")
-    port = await _free_port()
+    port = _free_port()
     await recorder.apply(
         [
             spec("cam-1"),

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from understudy_contracts.errors import ConfigurationError
 from understudy_contracts.ids import check_id
+from understudy_runtime.accepting import stop_accepting
 
 from understudy_lab.cameras.camera import Camera
 from understudy_lab.cameras.clip import ClipSettings, load_clip
@@ -126,6 +127,7 @@ class SimulatedCameras:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._clockwork
         if self._server is not None:
+            await stop_accepting(self._server.sockets)
             self._server.close()
             for connection in list(self._connections):
                 connection.abort()
