@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from understudy_recording_server.private_files import PRIVATE_FOLDER, write_private
+from understudy_recording_server.private_files import PRIVATE_FOLDER, CannotRead, read_private, write_private
 from understudy_recording_server.retention import ClockNote
 
 FILE = "clock.json"
@@ -27,11 +27,9 @@ class ClockBook:
     def load(self) -> ClockNote | None:
         """What was noted last; None when nothing was, or it cannot be read. For a thread."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=ClockNote)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            log.error("the note of the clock cannot be read", error=type(error).__name__)
+            return read_private(self._path, ClockNote)
+        except CannotRead as error:
+            log.error("the note of the clock is lost", error=str(error))
             return None
 
     def is_due(self, note: ClockNote, monotonic_s: float) -> bool:

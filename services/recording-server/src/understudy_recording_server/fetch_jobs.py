@@ -12,7 +12,7 @@ from understudy_contracts.errors import Unavailable
 from understudy_contracts.ids import FailoverId, epoch_of
 from understudy_contracts.machine import RestorationProgress
 
-from understudy_recording_server.private_files import PRIVATE_FOLDER, write_private
+from understudy_recording_server.private_files import PRIVATE_FOLDER, CannotRead, read_private, write_private
 
 FILE = "fetches.json"
 KEPT = 20
@@ -69,11 +69,9 @@ def newest(jobs: dict[str, FetchJob]) -> dict[str, FetchJob]:
 def load_jobs(settings_folder: Path) -> dict[str, FetchJob]:
     """The jobs on disk. A damaged file is logged and passed by: the host orders again what is not done."""
     try:
-        jobs = msgspec.json.decode((settings_folder / FILE).read_bytes(), type=list[FetchJob])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        log.error("the list of restorations cannot be read", error=type(error).__name__)
+        jobs = read_private(settings_folder / FILE, list[FetchJob]) or []
+    except CannotRead as error:
+        log.error("the list of restorations is lost", error=str(error))
         return {}
     return {job.failover: job for job in jobs}
 

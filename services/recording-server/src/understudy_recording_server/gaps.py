@@ -10,7 +10,7 @@ import structlog
 from understudy_contracts.machine import FootageGap
 from understudy_footage import Held
 
-from understudy_recording_server.private_files import PRIVATE_FOLDER, write_private
+from understudy_recording_server.private_files import PRIVATE_FOLDER, CannotRead, read_twice, write_twice
 
 FILE = "gaps.json"
 MOST_KEPT = 2000
@@ -52,11 +52,9 @@ class GapBook:
     def load(self) -> None:
         """Read what there is; a damaged file is logged and passed by."""
         try:
-            self.gaps = msgspec.json.decode(self._path.read_bytes(), type=list[FootageGap])
-        except FileNotFoundError:
-            self.gaps = []
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            log.error("the list of gaps cannot be read", error=type(error).__name__)
+            self.gaps = read_twice(self._path, list[FootageGap]) or []
+        except CannotRead as error:
+            log.error("the list of gaps is lost", error=str(error))
             self.gaps = []
 
     def name(self, failover: str, files: Iterable[Held], cause: str) -> None:
@@ -81,7 +79,7 @@ class GapBook:
             return
         try:
             self._path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-            write_private(self._path, msgspec.json.encode(self.gaps))
+            write_twice(self._path, msgspec.json.encode(self.gaps))
         except OSError as error:
             log.debug("the list of gaps cannot be saved", error=error.strerror)
         else:

@@ -17,7 +17,13 @@ from understudy_contracts.settings import MachineConfiguration
 from understudy_contracts.subjects import MachineAddress
 from understudy_runtime.configuration import BusSettings
 
-from understudy_recording_server.private_files import PRIVATE_FOLDER, write_private
+from understudy_recording_server.private_files import (
+    PRIVATE_FOLDER,
+    CannotRead,
+    read_twice,
+    write_private,
+    write_twice,
+)
 
 AGENT_FILE = "agent.json"
 CREDENTIALS_FILE = "agent.creds"
@@ -115,17 +121,13 @@ class AgentFile:
         """What was saved last; None when this machine has never joined.
 
         Raises:
-            ConfigurationError: it cannot be read, or is damaged.
+            ConfigurationError: it cannot be read or is damaged, and so is its copy.
         """
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=AgentRecord)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ConfigurationError(f"cannot read {self.path}: {error.strerror}") from None
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return read_twice(self.path, AgentRecord)
+        except CannotRead as error:
             raise ConfigurationError(
-                f"{self.path} is damaged ({error}); restore it from a backup, or move it away and join again"
+                f"{error}; restore it from a backup, or move it away and join again"
             ) from None
 
     def is_gone(self) -> bool:
@@ -152,7 +154,7 @@ class AgentFile:
 
     def _write(self, content: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
-        write_private(self.path, content)
+        write_twice(self.path, content)
 
     def bus_settings(self, record: AgentRecord) -> BusSettings:
         """How to use the bus as this machine; the credential is written to where the client reads it, unless

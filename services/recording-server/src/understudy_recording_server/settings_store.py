@@ -12,7 +12,13 @@ from understudy_contracts.errors import Conflict, StaleEpoch, Unavailable
 from understudy_contracts.ids import check_id, is_id
 from understudy_contracts.settings import VersionedSettings
 
-from understudy_recording_server.private_files import PRIVATE_FOLDER, remove_private, write_private
+from understudy_recording_server.private_files import (
+    PRIVATE_FOLDER,
+    CannotRead,
+    read_twice,
+    remove_twice,
+    write_twice,
+)
 
 SETTINGS_FOLDER = "settings"
 
@@ -59,7 +65,8 @@ class SettingsStore:
         self.staged: dict[str, VersionedSettings] = {}
 
     def load(self) -> None:
-        """Read what there is. A damaged file is passed by and logged: the host sends its content again."""
+        """Read what there is. What is damaged, copy and all, is passed by and logged: the host sends it
+        again."""
         self.own = _read(self._own_file)
         self.staged = {}
         for path in self._staged_files():
@@ -118,18 +125,16 @@ class SettingsStore:
             for folder in (self.folder, path.parent):
                 folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
             if settings is None:
-                remove_private(path)
+                remove_twice(path)
             else:
-                write_private(path, msgspec.json.encode(settings))
+                write_twice(path, msgspec.json.encode(settings))
         except OSError as error:
             raise Unavailable(f"the machine cannot save settings: {error.strerror}") from None
 
 
 def _read(path: Path) -> VersionedSettings | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=VersionedSettings)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        log.error("settings cannot be read", file=path.name, error=type(error).__name__)
+        return read_twice(path, VersionedSettings)
+    except CannotRead as error:
+        log.error("settings are lost", error=str(error))
         return None

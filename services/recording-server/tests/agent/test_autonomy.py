@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 from understudy_contracts.commands import Permit, Resume, Stage, StandDown
 from understudy_contracts.machine import Authority, Fence, OwnCameras
@@ -29,8 +30,12 @@ def cut_power(agent) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+SAVED = ("agent.json", "settings/own.json", "settings/staged/s-south.json")
+
+
+@pytest.mark.parametrize("lost", [(), SAVED], ids=["all whole", "files damaged by the disk"])
 async def test_after_a_power_cut_without_network_it_records_on_and_forgets_nothing(
-    site, cameras, cable, wait_for
+    site, cameras, cable, wait_for, lost
 ):
     site.nats_url = f"nats://127.0.0.1:{cable.port}"
     agent = await site.recording_server("north", cameras, ["cam-1", "cam-2"])
@@ -49,6 +54,8 @@ async def test_after_a_power_cut_without_network_it_records_on_and_forgets_nothi
     await agent.process.wait()
     parts = agent.files("recordings", "**/*.part")
     assert parts  # It was in the middle of something.
+    for name in lost:
+        (agent.data_dir / name).write_bytes(bytes(4096))
     # Neither the host's address nor an invitation: what is on the disk is all there is.
     agent.environment = {}
     site.refuse_with = lambda: web.Response(status=503)

@@ -177,6 +177,7 @@ async def test_erasing_keeps_the_fences_and_is_done_once(site, cameras):
     left = [path for path in agent.data_dir.rglob("*") if path.is_file()]
     assert {path.name for path in left} <= {
         "agent.json",
+        ".agent.json.copy",
         "agent.creds",
         "agent.lock",
         "recorder.lock",

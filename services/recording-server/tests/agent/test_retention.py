@@ -256,4 +256,8 @@ def test_gaps_survive_a_restart_and_damage(tmp_path):
     assert again.gaps == [FootageGap("f-2", "a", NOW, NOW + MINUTE, 1, 7, "full")]
     (tmp_path / "settings/gaps.json").write_bytes(b"{nonsense")
     again.load()
+    assert again.gaps == book.gaps
+    for lost in (tmp_path / "settings").iterdir():
+        lost.write_bytes(b"{nonsense")
+    again.load()
     assert again.gaps == []
