@@ -36,21 +36,21 @@ from understudy_contracts.settings import Peer, VersionedSettings
 from understudy_runtime.clock import Clock
 from understudy_runtime.grants import Grant, verify_grant
 
-from understudy_recording_server.care import Care, care_for
-from understudy_recording_server.clearing import clear
+from understudy_recording_server.disk.storage import StorageWatch
 from understudy_recording_server.duty import DutyState, decide, duty_when_configured, serving_with
 from understudy_recording_server.erasing import check_erase_token, erase
 from understudy_recording_server.fences import pass_lane
-from understudy_recording_server.fetching import Fetcher
-from understudy_recording_server.footage_keeper import FootageKeeper
 from understudy_recording_server.identity import AgentFile, AgentRecord
 from understudy_recording_server.joining import own_version
-from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.keeping.care import Care, care_for
+from understudy_recording_server.keeping.keeper import FootageKeeper
 from understudy_recording_server.own_thread import beside
 from understudy_recording_server.peers import Alive, Peers, alive
-from understudy_recording_server.recorder_supervisor import RecorderSupervisor
+from understudy_recording_server.restoring.clearing import clear
+from understudy_recording_server.restoring.fetching import Fetcher
+from understudy_recording_server.restoring.manifests import Manifests
 from understudy_recording_server.settings_store import SettingsStore, check_version
-from understudy_recording_server.storage import StorageWatch
+from understudy_recording_server.supervising.supervisor import RecorderSupervisor
 from understudy_recording_server.wanted import OWN_FOLDER, folder_of, wanted, without_recording
 
 CLOSING_S = 4.0

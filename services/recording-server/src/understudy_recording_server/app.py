@@ -18,22 +18,22 @@ from understudy_runtime.retry import pauses
 
 from understudy_recording_server.agent import Agent
 from understudy_recording_server.capacity import stated_capacity
-from understudy_recording_server.clearing import finish_clearing
+from understudy_recording_server.disk.storage import StorageWatch
 from understudy_recording_server.erasing import check_erase_token
-from understudy_recording_server.fetching import Fetcher
-from understudy_recording_server.footage_keeper import FootageKeeper
-from understudy_recording_server.footage_server import FootageServer
 from understudy_recording_server.heartbeats import Heartbeats
 from understudy_recording_server.identity import AgentFile, AgentRecord, check_writable, claim
 from understudy_recording_server.joining import forget_joining_key, invitation, join
-from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.keeping.keeper import FootageKeeper
 from understudy_recording_server.media.server import MediaServer
 from understudy_recording_server.options import AgentSettings, host_and_port
 from understudy_recording_server.recorder.protocol import FileRecovered, SegmentFinished
-from understudy_recording_server.recorder_supervisor import RecorderSupervisor
+from understudy_recording_server.restoring.clearing import finish_clearing
+from understudy_recording_server.restoring.fetching import Fetcher
+from understudy_recording_server.restoring.footage_server import FootageServer
+from understudy_recording_server.restoring.manifests import Manifests
 from understudy_recording_server.serving import advertised, serving
 from understudy_recording_server.settings_store import SettingsStore
-from understudy_recording_server.storage import StorageWatch
+from understudy_recording_server.supervising.supervisor import RecorderSupervisor
 from understudy_recording_server.wanted import OWN_FOLDER
 
 REJOIN_PATIENCE_S = 10.0

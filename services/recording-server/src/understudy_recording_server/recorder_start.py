@@ -1,7 +1,7 @@
 """`python -m understudy_recording_server.recorder_start PROTOCOL ...`: the recorder, if it can run.
 
 The agent may be older than what is installed: it says which protocol it speaks. What stands in the way is
-said in the words of the protocol that never change, and by the exit status (recorder_health.py).
+said in the words of the protocol that never change, and by the exit status (supervising/health.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 
-from understudy_recording_server.recorder_health import INCOMPATIBLE_STATUS, NOT_INSTALLED_STATUS
+from understudy_recording_server.supervising.health import INCOMPATIBLE_STATUS, NOT_INSTALLED_STATUS
 
 
 def protocol_id() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from understudy_contracts.model import CameraState, RecorderState
-from understudy_recording_server.evidence import Evidence
 from understudy_recording_server.recorder.protocol import (
     CameraChanged,
     CameraSpec,
@@ -15,7 +14,8 @@ from understudy_recording_server.recorder.protocol import (
     Ready,
     Status,
 )
-from understudy_recording_server.recorder_health import recorder_state
+from understudy_recording_server.supervising.evidence import Evidence
+from understudy_recording_server.supervising.health import recorder_state
 from understudy_recording_server.wanted import CameraSet
 
 FOLDER = "failovers/f-1"

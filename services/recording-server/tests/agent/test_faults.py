@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from understudy_contracts.machine import OwnCameras
 from understudy_contracts.model import CameraState
 from understudy_lab.frames import find_gaps, read_frames
-from understudy_recording_server.rate_limit import Bucket
+from understudy_recording_server.restoring.rate_limit import Bucket
 
 FPS = 25
 

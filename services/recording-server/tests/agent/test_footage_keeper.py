@@ -14,18 +14,18 @@ import pytest
 from understudy_footage import Catalog, FootageRoot, RecordingName, day_of, make_folders
 from understudy_footage.check import check
 from understudy_lab.disks import small_tmpfs, unlistable
-from understudy_recording_server.care import Care
+from understudy_recording_server.disk.storage_state import FEW_INODES
 from understudy_recording_server.erasing import erase
-from understudy_recording_server.footage_keeper import FootageKeeper
 from understudy_recording_server.identity import AgentFile
-from understudy_recording_server.retention import (
+from understudy_recording_server.keeping.care import Care
+from understudy_recording_server.keeping.keeper import FootageKeeper
+from understudy_recording_server.keeping.retention import (
     DAY_MS,
     MOST_AT_ONCE,
     Rules,
     minimum_free,
     minimum_free_files,
 )
-from understudy_recording_server.storage_state import FEW_INODES
 from understudy_runtime.clock import Clock, ManualClock, SystemClock
 
 NOW = int(time.time() * 1000)

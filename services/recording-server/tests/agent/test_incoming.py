@@ -12,8 +12,8 @@ import pytest
 from understudy_contracts.commands import ClearFootage
 from understudy_footage import UNREADABLE, FootageRoot, ManifestEntry, RecordingName, hash_file, manifest_of
 from understudy_lab.disks import unlistable
-from understudy_recording_server.clearing import check_verified
-from understudy_recording_server.incoming import IncomingFile
+from understudy_recording_server.restoring.clearing import check_verified
+from understudy_recording_server.restoring.incoming import IncomingFile
 
 CONTENT = b"footage" * 1000
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_read_at_home_is_fetched_again(incoming, monkeypatch, tmp
     bad = (incoming.final if place == "final" else part).stat().st_ino
     sick = Reads(bad)
     monkeypatch.setattr(os, "read", sick.read)
-    monkeypatch.setattr("understudy_recording_server.incoming.hash_file", sick.hash_file)
+    monkeypatch.setattr("understudy_recording_server.restoring.incoming.hash_file", sick.hash_file)
     assert not incoming.is_home()
     bring(incoming)
     monkeypatch.undo()

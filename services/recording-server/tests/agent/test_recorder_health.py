@@ -11,9 +11,15 @@ from contextlib import asynccontextmanager
 import pytest
 from understudy_contracts.machine import Heartbeat
 from understudy_contracts.model import CameraState, RecorderState
-from understudy_recording_server.recorder_health import CRASHES, WITHIN_S, Refusal, recorder_state, refusal_of
-from understudy_recording_server.recorder_supervisor import RecorderSupervisor
-from understudy_recording_server.recorder_switch import SWITCH_FILE, RecorderSwitch
+from understudy_recording_server.supervising.health import (
+    CRASHES,
+    WITHIN_S,
+    Refusal,
+    recorder_state,
+    refusal_of,
+)
+from understudy_recording_server.supervising.supervisor import RecorderSupervisor
+from understudy_recording_server.supervising.switch import SWITCH_FILE, RecorderSwitch
 from understudy_runtime.clock import SystemClock
 
 WITHIN = 20

@@ -16,11 +16,12 @@ from understudy_contracts.machine import (
 from understudy_contracts.model import StorageState
 from understudy_contracts.settings import ServerSettings, VersionedSettings
 from understudy_footage import Held, RecordingName
-from understudy_recording_server.care import Care, care_for, must_stop, storage_with_care
-from understudy_recording_server.clock_book import ClockBook
-from understudy_recording_server.forecast import WriteRate, hours_left, warning
-from understudy_recording_server.gaps import GapBook, widened
-from understudy_recording_server.retention import (
+from understudy_recording_server.disk.storage_state import reserve
+from understudy_recording_server.keeping.care import Care, care_for, must_stop, storage_with_care
+from understudy_recording_server.keeping.clock_book import ClockBook
+from understudy_recording_server.keeping.forecast import WriteRate, hours_left, warning
+from understudy_recording_server.keeping.gaps import GapBook, widened
+from understudy_recording_server.keeping.retention import (
     DAY_MS,
     MOST_AT_ONCE,
     ClockNote,
@@ -30,7 +31,6 @@ from understudy_recording_server.retention import (
     doomed,
     minimum_free,
 )
-from understudy_recording_server.storage_state import reserve
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000

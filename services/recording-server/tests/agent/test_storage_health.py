@@ -17,15 +17,15 @@ from understudy_recording_server.disk.findings import MAXIMUM_REASON, Finding, s
 from understudy_recording_server.disk.mdstat import array_findings, parse_mdstat
 from understudy_recording_server.disk.mounts import Mount, mount_findings, mount_of, parse_mountinfo
 from understudy_recording_server.disk.smart import parse_smart, smart_findings
-from understudy_recording_server.disk.survey import read_mount, survey
-from understudy_recording_server.disk.zfs import parse_zpool_status, pool_findings
-from understudy_recording_server.storage import StorageWatch
-from understudy_recording_server.storage_state import (
+from understudy_recording_server.disk.storage import StorageWatch
+from understudy_recording_server.disk.storage_state import (
     Reading,
     reading_findings,
     recorder_findings,
     silence_findings,
 )
+from understudy_recording_server.disk.survey import read_mount, survey
+from understudy_recording_server.disk.zfs import parse_zpool_status, pool_findings
 
 MOUNTINFO = r"""
 22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw

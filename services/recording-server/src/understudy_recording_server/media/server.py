@@ -17,7 +17,7 @@ from understudy_recording_server.media.live import Live
 from understudy_recording_server.media.playback import Playback
 from understudy_recording_server.media.snapshots import Snapshots
 from understudy_recording_server.media.taking import Taking
-from understudy_recording_server.recorder_supervisor import RecorderSupervisor
+from understudy_recording_server.supervising.supervisor import RecorderSupervisor
 
 
 class MediaServer:

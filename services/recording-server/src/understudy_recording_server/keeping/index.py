@@ -10,7 +10,7 @@ import structlog
 from understudy_footage import Catalog, FootageRoot, InvalidFootageName
 from understudy_footage.names import RECORDINGS, SNAPSHOTS
 
-from understudy_recording_server.footage_folders import Days, look
+from understudy_recording_server.keeping.folders import Days, look
 from understudy_recording_server.own_thread import beside
 from understudy_recording_server.wanted import OWN_FOLDER
 

@@ -17,11 +17,11 @@ from understudy_contracts.errors import Unavailable
 from understudy_contracts.machine import RestorationProgress
 from understudy_footage import FootageRoot
 
-from understudy_recording_server.fetch_jobs import FetchJob, load_jobs, newest, save_jobs
-from understudy_recording_server.fetch_run import AT_ONCE, FetchRun
-from understudy_recording_server.incoming import part_folder
+from understudy_recording_server.restoring.incoming import part_folder
+from understudy_recording_server.restoring.jobs import FetchJob, load_jobs, newest, save_jobs
+from understudy_recording_server.restoring.run import AT_ONCE, FetchRun
+from understudy_recording_server.restoring.source_client import open_session
 from understudy_recording_server.settings_store import SETTINGS_FOLDER
-from understudy_recording_server.source_client import open_session
 
 PROGRESS_S = 0.25
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from understudy_footage import Held
 
-from understudy_recording_server.retention import WallClockWatch
+from understudy_recording_server.keeping.retention import WallClockWatch
 
 LATE_MS = 2 * WallClockWatch.JUMP_MS
 

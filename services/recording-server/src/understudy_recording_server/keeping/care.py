@@ -10,8 +10,8 @@ from understudy_contracts.machine import Duty, RestorationProgress, Serving, Sto
 from understudy_contracts.model import StorageState
 from understudy_contracts.settings import VersionedSettings, WhenFull
 
-from understudy_recording_server.forecast import warning
-from understudy_recording_server.retention import Room, Rules, minimum_free
+from understudy_recording_server.keeping.forecast import warning
+from understudy_recording_server.keeping.retention import Room, Rules, minimum_free
 
 
 class Care(msgspec.Struct, frozen=True):

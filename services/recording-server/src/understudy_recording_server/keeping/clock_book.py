@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from understudy_recording_server.keeping.retention import ClockNote
 from understudy_recording_server.private_files import PRIVATE_FOLDER, CannotRead, read_private, write_private
-from understudy_recording_server.retention import ClockNote
 
 FILE = "clock.json"
 EVERY_S = 600.0

@@ -8,7 +8,7 @@ import msgspec
 from understudy_contracts.settings import ServerSettings
 from understudy_footage import Held
 
-from understudy_recording_server.storage_state import FEW_INODES, reserve
+from understudy_recording_server.disk.storage_state import FEW_INODES, reserve
 
 DAY_MS = 86_400_000
 MOST_AT_ONCE = 500

@@ -13,7 +13,7 @@ from understudy_contracts.errors import Conflict, InvalidInput, Unavailable
 from understudy_footage import FootageRoot, Manifest
 
 from understudy_recording_server.erasing import remove_folder
-from understudy_recording_server.manifests import Manifests
+from understudy_recording_server.restoring.manifests import Manifests
 
 DOOMED = ".clearing-"
 

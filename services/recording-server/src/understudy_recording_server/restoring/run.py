@@ -15,10 +15,15 @@ import structlog
 from understudy_footage import FootageRoot, InvalidFootageName, Manifest
 from understudy_runtime.retry import pauses
 
-from understudy_recording_server.fetch_jobs import FetchJob
-from understudy_recording_server.incoming import Damaged, IncomingFile
-from understudy_recording_server.rate_limit import RateLimit
-from understudy_recording_server.source_client import CHUNK_BYTES, SourceClient, SourceTrouble, StillHashing
+from understudy_recording_server.restoring.incoming import Damaged, IncomingFile
+from understudy_recording_server.restoring.jobs import FetchJob
+from understudy_recording_server.restoring.rate_limit import RateLimit
+from understudy_recording_server.restoring.source_client import (
+    CHUNK_BYTES,
+    SourceClient,
+    SourceTrouble,
+    StillHashing,
+)
 
 AT_ONCE = 4
 TRIES = 3

@@ -14,7 +14,6 @@ from understudy_contracts.model import CameraState, RecorderState
 from understudy_runtime.clock import Clock
 from understudy_runtime.retry import pauses
 
-from understudy_recording_server.evidence import Evidence
 from understudy_recording_server.live_protocol import StreamName, WatchRequest
 from understudy_recording_server.recorder.protocol import (
     Apply,
@@ -27,10 +26,11 @@ from understudy_recording_server.recorder.protocol import (
     Stop,
     Trouble,
 )
-from understudy_recording_server.recorder_child import RecorderChild
-from understudy_recording_server.recorder_health import Refusal, recent, recorder_state, refusal_of
 from understudy_recording_server.recorder_start import protocol_id
-from understudy_recording_server.recorder_switch import RecorderSwitch
+from understudy_recording_server.supervising.child import RecorderChild
+from understudy_recording_server.supervising.evidence import Evidence
+from understudy_recording_server.supervising.health import Refusal, recent, recorder_state, refusal_of
+from understudy_recording_server.supervising.switch import RecorderSwitch
 from understudy_recording_server.wanted import CameraSet
 
 HANGS = "the recorder hangs"
@@ -143,7 +143,7 @@ class RecorderSupervisor:
         return self._sets
 
     def watch(self, request: WatchRequest) -> socket.socket | None:
-        """Ask for a camera's live video (recorder_child.py); None while there is no recorder to ask."""
+        """Ask for a camera's live video (child.py); None while there is no recorder to ask."""
         return self._child.watch(request) if self._child is not None else None
 
     async def wait_stopped(self, folder: str, within_s: float) -> bool:

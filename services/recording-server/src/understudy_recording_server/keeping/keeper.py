@@ -14,15 +14,14 @@ from understudy_footage import FootagePath, FootageRoot, InvalidFootageName
 from understudy_footage.catalog import split_folder
 from understudy_runtime.clock import Clock
 
-from understudy_recording_server.care import Care, must_stop, storage_with_care
-from understudy_recording_server.clock_book import ClockBook
-from understudy_recording_server.footage_folders import remove_files, remove_left_copies
-from understudy_recording_server.footage_index import FootageIndex
-from understudy_recording_server.forecast import WriteRate, hours_left
-from understudy_recording_server.gaps import GapBook
-from understudy_recording_server.own_thread import beside
-from understudy_recording_server.removal_order import RemovalOrder
-from understudy_recording_server.retention import (
+from understudy_recording_server.keeping.care import Care, must_stop, storage_with_care
+from understudy_recording_server.keeping.clock_book import ClockBook
+from understudy_recording_server.keeping.folders import remove_files, remove_left_copies
+from understudy_recording_server.keeping.forecast import WriteRate, hours_left
+from understudy_recording_server.keeping.gaps import GapBook
+from understudy_recording_server.keeping.index import FootageIndex
+from understudy_recording_server.keeping.removal_order import RemovalOrder
+from understudy_recording_server.keeping.retention import (
     Doomed,
     Room,
     Rules,
@@ -30,6 +29,7 @@ from understudy_recording_server.retention import (
     doomed,
     minimum_free,
 )
+from understudy_recording_server.own_thread import beside
 from understudy_recording_server.settings_store import SETTINGS_FOLDER
 from understudy_recording_server.wanted import OWN_FOLDER, folder_of
 

@@ -17,15 +17,15 @@ from understudy_contracts.model import StorageState
 
 from understudy_recording_server.disk.findings import Finding, degraded, summed_up
 from understudy_recording_server.disk.mounts import Mount, mount_findings
-from understudy_recording_server.disk.survey import read_mount, survey
-from understudy_recording_server.own_thread import beside
-from understudy_recording_server.storage_state import (
+from understudy_recording_server.disk.storage_state import (
     SILENT_S,
     Reading,
     reading_findings,
     recorder_findings,
     silence_findings,
 )
+from understudy_recording_server.disk.survey import read_mount, survey
+from understudy_recording_server.own_thread import beside
 
 PROBE_FILE = ".probe-storage"
 INTERVAL_S = 1.0

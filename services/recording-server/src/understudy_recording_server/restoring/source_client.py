@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 from understudy_footage import Manifest, ManifestEntry, digest_of
 
-from understudy_recording_server.incoming import Damaged
+from understudy_recording_server.restoring.incoming import Damaged
 
 MAXIMUM_MANIFEST_BYTES = 512 << 20
 CONNECT_S = 5.0

@@ -18,9 +18,9 @@ from understudy_runtime.clock import Clock
 from understudy_runtime.grants import verify_grant
 
 from understudy_recording_server.identity import AgentRecord
-from understudy_recording_server.manifests import Manifests
 from understudy_recording_server.media.server import MediaServer
 from understudy_recording_server.peers import ALIVE_PATH, Alive
+from understudy_recording_server.restoring.manifests import Manifests
 
 FETCH_PURPOSE = "fetch"
 HASHING_S = 10.0

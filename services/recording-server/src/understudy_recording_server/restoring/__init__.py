@@ -1,0 +1,1 @@
+"""Footage on its way home: served by the failover server, fetched and verified by the recording server."""
