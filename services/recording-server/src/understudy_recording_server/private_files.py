@@ -45,7 +45,7 @@ def write_private(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk said no; the old content is still there.
     """
-    _replace(path, content)
+    _written_beside(path, content).replace(path)
     fsync_folder(path.parent)
 
 
@@ -84,7 +84,7 @@ def read_twice(path: Path, kind: type[T]) -> T | None:
         if _content(_copy_of(path)) == content:
             return found
     with contextlib.suppress(OSError):
-        _replace(_copy_of(path), content)
+        write_private(_copy_of(path), content)
     return found
 
 
@@ -107,8 +107,13 @@ def write_twice(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk said no; the old content is still there.
     """
-    _replace(_copy_of(path), content)
-    write_private(path, content)
+    # Both are on the disk before either has its name: a disk that takes one only keeps both as they were,
+    # lest what was refused (that this machine is to be erased, say) be done when the file is lost later.
+    copy = _copy_of(path)
+    new, new_copy = _written_beside(path, content), _written_beside(copy, content)
+    new_copy.replace(copy)
+    new.replace(path)
+    fsync_folder(path.parent)
 
 
 def remove_twice(path: Path) -> None:
@@ -117,15 +122,16 @@ def remove_twice(path: Path) -> None:
     Raises:
         OSError: the disk said no.
     """
-    remove_private(path)
+    # The copy first: one left alone by a crash would stay for good, with all its passwords.
     remove_private(_copy_of(path))
+    remove_private(path)
 
 
 def _copy_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.copy")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _written_beside(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{path.name.removeprefix('.')}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
     try:
@@ -136,7 +142,7 @@ def _replace(path: Path, content: bytes) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    temporary.replace(path)
+    return temporary
 
 
 def _content(path: Path) -> bytes | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,6 +33,32 @@ def damage(path: Path, how: bytes | None) -> None:
         path.mkdir()
     else:
         path.write_bytes(how)
+
+
+def fail_after(step: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Of the calls to what it wraps, only so many succeed."""
+    steps = itertools.count()
+
+    def wrapped(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            if next(steps) >= step:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(*arguments, **more)
+
+        return call
+
+    return wrapped
+
+
+@contextlib.contextmanager
+def failing_after(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The disk takes only so many more steps."""
+    wrapped = fail_after(step)
+    with monkeypatch.context() as sick:
+        sick.setattr(os, "fsync", wrapped(os.fsync))
+        for name in ("replace", "unlink"):
+            sick.setattr(Path, name, wrapped(getattr(Path, name)))
+        yield
 
 
 @pytest.fixture
@@ -94,23 +124,36 @@ def test_a_write_that_the_disk_ends_leaves_the_old_or_the_new(
 ) -> None:
     """Two files, each synced and named, and their folder synced."""
     write(path, OLD)
-    steps = 0
-
-    def failing_at_step(real):
-        def fail(*arguments):
-            nonlocal steps
-            steps += 1
-            if steps > step:
-                raise OSError(errno.EIO, "Input/output error")
-            return real(*arguments)
-
-        return fail
-
-    with monkeypatch.context() as sick:
-        sick.setattr(os, "fsync", failing_at_step(os.fsync))
-        sick.setattr(Path, "replace", failing_at_step(Path.replace))
-        with pytest.raises(OSError, match="Input/output"):
-            write(path, NEW)
+    with failing_after(step, monkeypatch), pytest.raises(OSError, match="Input/output"):
+        write(path, NEW)
     assert read(path) == (OLD if step < 4 else NEW)
     write(path, NEW)
     assert read(path) == NEW
+
+
+@pytest.mark.parametrize("synced", range(2))
+def test_what_the_disk_refused_is_not_believed_when_the_file_is_lost_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, synced: int
+) -> None:
+    """A disk that was full, with room for one of the two."""
+    write(path, OLD)
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", fail_after(synced)(os.fsync))
+        with pytest.raises(OSError, match="Input/output"):
+            write(path, NEW)
+    damage(path, b"")
+    assert read(path) == OLD
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_removal_that_the_disk_ends_leaves_no_copy_alone(
+    path: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Two files unlinked, their folder synced after each."""
+    write(path, OLD)
+    with failing_after(step, monkeypatch), pytest.raises(OSError, match="Input/output"):
+        remove_twice(path)
+    assert path.exists() or not copy.exists()
+    remove_twice(path)
+    assert not path.exists()
+    assert not copy.exists()
