@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-import nats
 import nats.errors
 import structlog
 from nats.aio.client import Client
@@ -25,6 +24,7 @@ from understudy_runtime.configuration import BusSettings
 from understudy_runtime.retry import pauses
 from understudy_runtime.telemetry import current_traceparent
 
+from understudy_bus.client import TidyClient
 from understudy_bus.permissions import inbox_of
 
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
@@ -194,15 +194,16 @@ async def connect_bus(
         log.warning("bus error", user=user, error=str(error) or type(error).__name__)
 
     # The client itself waits for a server that is not up yet; it would also try refused credentials for ever.
+    client = TidyClient()
     connecting = asyncio.create_task(
-        nats.connect(
+        client.connect(
             settings.nats_url.split(","),
             name=f"understudy {user}",
             user_credentials=settings.nats_credentials or None,
             inbox_prefix=inbox_of(user),
             allow_reconnect=True,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type] # it may be less than 1
             ping_interval=5,
             max_outstanding_pings=2,
             connect_timeout=5,
@@ -223,12 +224,14 @@ async def connect_bus(
             raise ConfigurationError(f"the bus refuses {user}: its credentials are not this host's")
         if not connecting.done():
             raise ConfigurationError(f"no NATS server at {settings.nats_url} for {IMPATIENT_S:g} s")
-        client = connecting.result()
-    except (OSError, ValueError, nats.errors.Error) as error:
-        raise ConfigurationError(f"cannot use the bus at {settings.nats_url}: {error}") from None
+        connecting.result()
+    except BaseException as error:
+        await client.give_up(connecting)
+        if isinstance(error, OSError | ValueError | nats.errors.Error):
+            raise ConfigurationError(f"cannot use the bus at {settings.nats_url}: {error}") from None
+        raise
     finally:
         refusal.cancel()
-        connecting.cancel()
     bus = Bus(client, subjects, absence_s=absence_s)
     try:
         yield bus
@@ -236,13 +239,13 @@ async def connect_bus(
         await _leave(client)
 
 
-async def _leave(client: Client) -> None:
-    # Draining wants a living connection; without one there is nothing to lose by closing.
-    if client.is_connected:
-        try:
+async def _leave(client: TidyClient) -> None:
+    try:
+        # Draining wants a living connection; without one there is nothing to lose by closing.
+        if client.is_connected:
             async with asyncio.timeout(3):
                 await client.flush(timeout=2)
-        except (nats.errors.Error, TimeoutError):
-            log.debug("nothing flushed at the end")
-    if not client.is_closed:
-        await client.close()
+    except (nats.errors.Error, TimeoutError):
+        log.debug("nothing flushed at the end")
+    finally:
+        await client.leave()
