@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 import time
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import av
 import msgspec
 import pytest
 from understudy_contracts.commands import Activate, ClearFootage, Configure, FetchFootage, Release, Stage
+from understudy_contracts.errors import Unavailable
 from understudy_contracts.model import CameraState
 from understudy_footage import FootageRoot, manifest_of
 from understudy_recording_server.media.pictures import Pictures
@@ -125,6 +127,28 @@ async def test_what_is_no_picture_is_told_and_the_next_one_comes():
             await pictures.jpeg(b"junk")
         with pytest.raises(Exception, match=r"cannot be decoded: InvalidDataError"):
             await pictures.jpeg(b"junk")
+    finally:
+        await pictures.close()
+
+
+ENDLESS = "import sys, time; sys.stdout.buffer.write(b'\\xff' * 5 + bytes(1 << 20)); time.sleep(600)"
+
+
+async def test_a_picture_that_is_not_taken_keeps_no_other_waiting():
+    """Its maker says more than anyone reads, and is ended in the middle of it."""
+    pictures = Pictures()
+    pictures._worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ENDLESS, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    stdout = pictures._worker.stdout
+    assert stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            while len(stdout._buffer) < 1 << 17:
+                await asyncio.sleep(0.01)
+            for reason in ("cannot be decoded", "cannot be decoded: InvalidDataError"):
+                with pytest.raises(Unavailable, match=reason):
+                    await pictures.jpeg(b"junk")
     finally:
         await pictures.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 
@@ -72,6 +73,10 @@ class Pictures:
     async def _end(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
+            assert worker.stdout is not None  # noqa: S101 - asked for above
             if worker.returncode is None:
                 worker.kill()
+            # Python 3.11 waits for the end of what it said too, and never hears of it if much is unread.
+            with contextlib.suppress(RuntimeError):  # somebody reads it
+                await worker.stdout.read()
             await worker.wait()
