@@ -26,10 +26,12 @@ async def listening(serve: Serve, port: int = 0) -> AsyncIterator[int]:
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
-        await stop_accepting(server.sockets)
-        server.close()
-        for task in handling:
-            task.cancel()
+        try:
+            await stop_accepting(server.sockets)
+        finally:
+            server.close()
+            for task in handling:
+                task.cancel()
         await asyncio.gather(*handling, return_exceptions=True)
         for writer in handling.values():
             writer.transport.abort()

@@ -44,8 +44,10 @@ async def serving(
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
-            await stop_accepting(server.sockets)
-            server.close()
+            try:
+                await stop_accepting(server.sockets)
+            finally:
+                server.close()
     finally:
         await runner.cleanup()
 

@@ -127,10 +127,12 @@ class SimulatedCameras:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._clockwork
         if self._server is not None:
-            await stop_accepting(self._server.sockets)
-            self._server.close()
-            for connection in list(self._connections):
-                connection.abort()
+            try:
+                await stop_accepting(self._server.sockets)
+            finally:
+                self._server.close()
+                for connection in list(self._connections):
+                    connection.abort()
             # Their ends are told by the event loop, in its next rounds.
             while self._connections:  # noqa: ASYNC110
                 await asyncio.sleep(0)
