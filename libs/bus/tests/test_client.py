@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
@@ -102,6 +103,25 @@ async def test_one_whose_handshake_fails_as_the_bus_comes_back_ends() -> None:
             await bus.until(lambda: bus.made == 4)
             await bus.until(lambda: bus.ended == 3)
         await bus.until(lambda: bus.ended == 4)
+
+
+def tasks_of_the_client() -> list[str]:
+    tasks = [task for task in asyncio.all_tasks() if "nats" in inspect.getfile(task.get_coro().cr_code)]
+    return [repr(task) for task in tasks]
+
+
+@pytest.mark.parametrize("rounds", range(16))
+async def test_who_leaves_while_the_bus_comes_back_has_left(rounds: int) -> None:
+    bus = FakeBus("restarts", "whole")
+    async with listening(bus.serve) as port:
+        async with connected(port):
+            await bus.until(lambda: bus.made == 2)
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert tasks_of_the_client() == []
+        await bus.until(lambda: bus.ended == bus.made)
 
 
 async def test_one_ends_with_who_is_cancelled_while_leaving() -> None:

@@ -23,13 +23,19 @@ class TidyClient(Client):
             await asyncio.wait({connecting}, timeout=1.0)
         if not connecting.cancelled():
             connecting.exception()
-        if self.is_connected:
-            await self.close()
+        if self.is_connected or self.is_reconnecting:
+            await self.leave()
         self._hang_up()
 
     async def leave(self) -> None:
-        """Close, also if this is cancelled."""
+        """Close, also if this is cancelled.
+
+        nats-py closes although it may not have stopped connecting again: then it lives on, for ever.
+        """
         try:
+            while self._reconnection_task is not None and not self._reconnection_task.done():
+                self._reconnection_task.cancel()
+                await asyncio.wait({self._reconnection_task}, timeout=1.0)
             if not self.is_closed:
                 await self.close()
         finally:
