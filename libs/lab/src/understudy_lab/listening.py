@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from understudy_runtime.accepting import stop_accepting
+from understudy_runtime.accepting import close_server
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -27,9 +27,8 @@ async def listening(serve: Serve, port: int = 0) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         try:
-            await stop_accepting(server.sockets)
+            await close_server(server)
         finally:
-            server.close()
             for task in handling:
                 task.cancel()
         await asyncio.gather(*handling, return_exceptions=True)

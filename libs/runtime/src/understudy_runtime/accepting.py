@@ -13,6 +13,14 @@ class Listener(Protocol):
     def fileno(self) -> int: ...
 
 
+async def close_server(server: asyncio.Server) -> None:
+    """Close `server`, also if this is cancelled; all its connections are known then, and stay open."""
+    try:
+        await stop_accepting(server.sockets)
+    finally:
+        server.close()
+
+
 async def stop_accepting(listeners: Iterable[Listener]) -> None:
     """Take no connection any more, and wait until those taken are known to the server. It is called before
     the server's `close`.

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from understudy_contracts.errors import ConfigurationError
-from understudy_runtime.accepting import stop_accepting
+from understudy_runtime.accepting import close_server
 
 from understudy_recording_server.options import host_and_port
 
@@ -44,10 +44,7 @@ async def serving(
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
-            try:
-                await stop_accepting(server.sockets)
-            finally:
-                server.close()
+            await close_server(server)
     finally:
         await runner.cleanup()
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from understudy_contracts.errors import ConfigurationError
 from understudy_contracts.ids import check_id
-from understudy_runtime.accepting import stop_accepting
+from understudy_runtime.accepting import close_server
 
 from understudy_lab.cameras.camera import Camera
 from understudy_lab.cameras.clip import ClipSettings, load_clip
@@ -128,9 +128,8 @@ class SimulatedCameras:
                 await self._clockwork
         if self._server is not None:
             try:
-                await stop_accepting(self._server.sockets)
+                await close_server(self._server)
             finally:
-                self._server.close()
                 for connection in list(self._connections):
                     connection.abort()
             # Their ends are told by the event loop, in its next rounds.
